@@ -1,0 +1,206 @@
+"""JSON with exact decimals, strict reading, and one-line errors that name the file and the place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NoReturn
+
+from bitwright.problems.errors import InputError, nearest
+from bitwright.problems.exact import decimal_digits
+
+
+def read_json(path: str | Path) -> Any:
+    """Parse a file; decimals become `Decimal`, a repeated key or NaN is refused."""
+    return parse_json(read_text(path), str(path))
+
+
+def read_text(path: str | Path) -> str:
+    """Return a file's text (UTF-8, with or without BOM); raises `InputError` naming the file."""
+    try:
+        return Path(path).read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file{_beside(Path(path))}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _beside(path: Path) -> str:
+    """Name the nearest file in the same folder, if there is one that is near."""
+    try:
+        known = [p.name for p in path.parent.iterdir()]
+    except OSError:
+        return ""
+    hint = nearest(path.name, known)
+    return f"; {hint.split('?')[0]}?" if hint.startswith("did you mean") else ""
+
+
+def parse_json(text: str, source: str) -> Any:
+    """Parse JSON text; `source` names it in errors."""
+
+    def refuse_constant(name: str) -> NoReturn:
+        raise InputError(f"{source}: {name} is not a number that JSON allows")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        document = dict(pairs)
+        if len(document) != len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(n for n in names if names.count(n) > 1)
+            raise InputError(f"{source}: key {twice!r} is given twice in one object")
+        return document
+
+    try:
+        return json.loads(
+            text, parse_float=Decimal, parse_constant=refuse_constant, object_pairs_hook=unique
+        )
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{source}: not valid JSON, line {error.lineno} column {error.colno}: {error.msg}"
+        ) from None
+    except RecursionError:
+        raise InputError(f"{source}: nested too deeply") from None
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{source}: not valid JSON: {error}") from None
+
+
+def dump_json(document: Any, *, indent: int | None = 1) -> str:
+    """Write a document of dicts, lists, strings and numbers; a `Fraction` is written as its decimal."""
+    return _dump(document, indent, 0)
+
+
+def _dump(value: Any, indent: int | None, depth: int) -> str:
+    if isinstance(value, Fraction):
+        return decimal_text(value)
+    is_object = isinstance(value, Mapping)
+    if not is_object and (isinstance(value, str) or not isinstance(value, Sequence)):
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    opening, closing = "{}" if is_object else "[]"
+    if is_object:
+        items = [
+            f"{json.dumps(k, ensure_ascii=False)}: {_dump(v, indent, depth + 1)}"
+            for k, v in value.items()
+        ]
+    else:
+        items = [_dump(v, indent, depth + 1) for v in value]
+    flat = f"{opening}{', '.join(items)}{closing}"
+    if indent is None or not items or (len(flat) <= 120 and "\n" not in flat):
+        return flat
+    pad = " " * (indent * (depth + 1))
+    inner = f",\n{pad}".join(items)
+    return f"{opening}\n{pad}{inner}\n{' ' * (indent * depth)}{closing}"
+
+
+def decimal_text(value: Fraction) -> str:
+    """The shortest decimal that is exactly the value; raises `InputError` where none is finite."""
+    digits = decimal_digits(value)
+    scaled = value.numerator * (10**digits // value.denominator)
+    if digits == 0:
+        return str(scaled)
+    sign, whole = ("-", -scaled) if scaled < 0 else ("", scaled)
+    text = str(whole).rjust(digits + 1, "0")
+    return f"{sign}{text[:-digits]}.{text[-digits:]}"
+
+
+@contextmanager
+def naming(source: str, place: str = "") -> Iterator[None]:
+    """Put source and place in front of every `InputError` raised inside that does not name them."""
+    try:
+        yield
+    except InputError as error:
+        if str(error).startswith(f"{source}: "):
+            raise
+        where = f"{source}: {place}" if place else source
+        raise type(error)(f"{where}: {error}") from None
+
+
+class Place:
+    """One spot in a document, with checked access: every error names file, place, rule and value."""
+
+    def __init__(self, value: Any, source: str, path: str = "") -> None:
+        self.value, self.source, self.path = value, source, path
+
+    def fail(self, message: str) -> NoReturn:
+        """Raise `InputError` with this place in front."""
+        where = f"{self.source}: {self.path}" if self.path else self.source
+        raise InputError(f"{where}: {message}")
+
+    def keys(self, required: Sequence[str], optional: Sequence[str] = ()) -> None:
+        """Require an object with just these keys."""
+        known = (*required, *optional)
+        for name in self.mapping():
+            if name not in known:
+                self.fail(f"unknown key {name!r}; {nearest(name, known)}")
+        for name in required:
+            if name not in self.value:
+                self.fail(f"key {name!r} is missing")
+
+    def __getitem__(self, key: str | int) -> Place:
+        step = f"[{key}]" if isinstance(key, int) else f".{key}" if self.path else key
+        return Place(self.value[key], self.source, f"{self.path}{step}")
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.mapping()
+
+    def mapping(self) -> dict[str, Any]:
+        """The value as an object."""
+        return (
+            self.value
+            if isinstance(self.value, dict)
+            else self.fail(f"must be an object, got {_short(self.value)}")
+        )
+
+    def items(self) -> list[Place]:
+        """The places of a list."""
+        if not isinstance(self.value, list):
+            self.fail(f"must be a list, got {_short(self.value)}")
+        return [self[i] for i in range(len(self.value))]
+
+    def fields(self) -> list[tuple[str, Place]]:
+        """The places of an object by key."""
+        return [(name, self[name]) for name in self.mapping()]
+
+    def text(self) -> str:
+        """The value as a string."""
+        return (
+            self.value
+            if isinstance(self.value, str)
+            else self.fail(f"must be a string, got {_short(self.value)}")
+        )
+
+    def integer(self) -> int:
+        """The value as an integer."""
+        if isinstance(self.value, bool) or not isinstance(self.value, int):
+            self.fail(f"must be an integer, got {_short(self.value)}")
+        return int(self.value)
+
+    def number(self) -> int | Decimal:
+        """The value as an exact number."""
+        if isinstance(self.value, bool) or not isinstance(self.value, int | Decimal):
+            self.fail(f"must be a number, got {_short(self.value)}")
+        return self.value
+
+    def boolean(self) -> bool:
+        """The value as true or false."""
+        return (
+            self.value
+            if isinstance(self.value, bool)
+            else self.fail(f"must be true or false, got {_short(self.value)}")
+        )
+
+    def choice(self, known: Sequence[str]) -> str:
+        """The value as one of the known words."""
+        word = self.text()
+        return word if word in known else self.fail(f"{word!r} is unknown; {nearest(word, known)}")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,144 @@
+"""A Pareto front of loss against one or more costs, all to be minimised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bitwright.problems.configuration import BitConfiguration
+from bitwright.problems.errors import InputError
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """One non-dominated configuration; `configuration` is None where only its figures are kept."""
+
+    costs: Mapping[str, int | float]
+    loss: float
+    configuration: BitConfiguration | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ParetoFront:
+    """Non-dominated points by ascending first cost; equal points are kept once.
+
+    `cost_values` has shape (P, K), one column per name in `costs`, and is int64 where every value
+    is an integer; `losses` has shape (P,). `configurations` is empty or has one entry per point.
+    `exact`: these are all points of the true front. `epsilon`: every point of the true front is
+    matched by one here that costs no more and whose loss is at most epsilon x (largest - smallest
+    loss of the front) higher; None where nothing is proved. Raises `InputError` for a dominated
+    point or a wrong order.
+    """
+
+    problem: str
+    solver: str
+    costs: tuple[str, ...]
+    cost_values: NDArray[Any]
+    losses: NDArray[np.float64]
+    exact: bool
+    epsilon: float | None
+    configurations: tuple[BitConfiguration | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        losses = np.array(self.losses, dtype=np.float64)
+        values = np.array(self.cost_values).reshape(len(losses), len(self.costs))
+        if values.dtype.kind not in "iu":
+            values = values.astype(np.float64)
+        losses.flags.writeable = values.flags.writeable = False
+        object.__setattr__(self, "losses", losses)
+        object.__setattr__(self, "cost_values", values)
+        object.__setattr__(self, "costs", tuple(self.costs))
+        object.__setattr__(self, "configurations", tuple(self.configurations))
+        if not self.costs:
+            raise InputError("a front needs one or more costs")
+        if self.configurations and len(self.configurations) != len(losses):
+            raise InputError(
+                f"a front of {len(losses)} points needs as many configurations, got {len(self.configurations)}"
+            )
+        if not np.array_equal(non_dominated(values, losses), np.arange(len(losses))):
+            raise InputError("the points of a front must be non-dominated and ascend by first cost")
+
+    def __len__(self) -> int:
+        return len(self.losses)
+
+    def __getitem__(self, index: int) -> FrontPoint:
+        costs = {n: self.cost_values[index, k].item() for k, n in enumerate(self.costs)}
+        configuration = self.configurations[index] if self.configurations else None
+        return FrontPoint(costs, float(self.losses[index]), configuration)
+
+    def __iter__(self) -> Iterator[FrontPoint]:
+        return (self[i] for i in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ParetoFront):
+            return NotImplemented
+        mine, theirs = (
+            (f.problem, f.solver, f.costs, f.exact, f.epsilon, f.configurations)
+            for f in (self, other)
+        )
+        return (
+            mine == theirs
+            and np.array_equal(self.cost_values, other.cost_values)
+            and np.array_equal(self.losses, other.losses)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.problem, self.solver, self.costs, self.losses.tobytes()))
+
+    def spread(self, points: int) -> NDArray[np.int64]:
+        """Indices of at most `points` points, both ends among them, spread evenly over the first cost.
+
+        Each is the point nearest to one of the evenly spaced costs; a point is taken once.
+        """
+        if points < 1:
+            raise InputError(f"points must be 1 or more, got {points}")
+        if points >= len(self):
+            return np.arange(len(self))
+        first = self.cost_values[:, 0].astype(np.float64)
+        wanted = np.linspace(first[0], first[-1], points)
+        right = np.clip(np.searchsorted(first, wanted), 1, len(first) - 1)
+        left = right - 1
+        nearest = np.where(wanted - first[left] <= first[right] - wanted, left, right)
+        return np.unique(nearest)
+
+    def hypervolume(self, reference: Sequence[float]) -> float:
+        """Volume dominated by the front up to `reference` = (cost, ..., loss); higher is better.
+
+        Two objectives: a sweep in O(P log P). Points beyond the reference count nothing. More
+        objectives raise `InputError`.
+        """
+        if len(self.costs) != 1 or len(reference) != 2:
+            raise InputError(
+                f"hypervolume takes one cost and one loss, got {len(self.costs)} costs"
+            )
+        volume, above = 0.0, float(reference[1])
+        for cost, loss in zip(self.cost_values[:, 0].tolist(), self.losses.tolist(), strict=True):
+            if cost < reference[0] and loss < above:
+                volume += (reference[0] - cost) * (above - loss)
+                above = loss
+        return volume
+
+
+def non_dominated(cost_values: ArrayLike, losses: ArrayLike) -> NDArray[np.int64]:
+    """Indices of the non-dominated points, ascending by (costs..., loss); of equal points the first.
+
+    Everything is minimised; shapes (P, K) and (P,). One cost: O(P log P); more: O(P x front).
+
+    >>> non_dominated([[1], [2], [3], [3]], [5.0, 6.0, 4.0, 4.0])
+    array([0, 2])
+    """
+    losses = np.asarray(losses, dtype=np.float64)
+    values = np.asarray(cost_values).reshape(len(losses), -1)
+    order = np.lexsort((losses, *values.T[::-1]))
+    if values.shape[1] == 1:
+        best = np.concatenate([[np.inf], np.minimum.accumulate(losses[order])[:-1]])
+        return order[losses[order] < best[: len(order)]]
+    kept: list[int] = []
+    for i in order:
+        if not any(losses[k] <= losses[i] and np.all(values[k] <= values[i]) for k in kept):
+            kept.append(int(i))
+    return np.array(kept, dtype=np.int64)

@@ -1,0 +1,94 @@
+"""The network description: what every room needs to know of a model, without the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bitwright.problems.errors import InputError, nearest
+from bitwright.problems.precision import Precision
+from bitwright.problems.ties import Tie
+
+
+@dataclass(frozen=True, slots=True)
+class LayerDescription:
+    """One layer that computes with weights, as seen in one run of the network.
+
+    `parameters` counts the weights that can be quantized (no biases, no batch norm); `macs` the
+    multiply-adds of one run, summed over all calls of a shared module. Shapes include the batch.
+    `fused` names the modules that run together with the layer (batch norm, activation);
+    `pinned` is the one precision that the layer must take, or None.
+    """
+
+    name: str
+    kind: str
+    parameters: int
+    macs: int
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    fused: tuple[str, ...] = ()
+    pinned: Precision | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise InputError("a layer needs a name")
+        for field in ("parameters", "macs"):
+            if getattr(self, field) < 0:
+                raise InputError(
+                    f"layer {self.name!r}: {field} must not be negative, got {getattr(self, field)}"
+                )
+        for field in ("input_shape", "output_shape"):
+            object.__setattr__(self, field, tuple(int(n) for n in getattr(self, field)))
+        object.__setattr__(self, "fused", tuple(self.fused))
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkDescription:
+    """The layers of a network in the order in which they first run, and their ties."""
+
+    name: str
+    layers: tuple[LayerDescription, ...]
+    ties: tuple[Tie, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "ties", tuple(self.ties))
+        names = [layer.name for layer in self.layers]
+        if not names:
+            raise InputError(f"network {self.name!r} has no layer that computes with weights")
+        if len(set(names)) != len(names):
+            twice = next(n for n in names if names.count(n) > 1)
+            raise InputError(f"network {self.name!r} has two layers named {twice!r}")
+        for tie in self.ties:
+            for layer in tie.layers:
+                if layer not in names:
+                    raise InputError(f"tie names unknown layer {layer!r}; {nearest(layer, names)}")
+
+    def __getitem__(self, name: str) -> LayerDescription:
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise InputError(
+            f"network {self.name!r} has no layer {name!r}; {nearest(name, self.names)}"
+        )
+
+    def __iter__(self) -> Iterator[LayerDescription]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the layers, in order."""
+        return tuple(layer.name for layer in self.layers)
+
+    @property
+    def parameters(self) -> int:
+        """Weights of all layers that can be quantized."""
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of one run."""
+        return sum(layer.macs for layer in self.layers)
