@@ -1,0 +1,23 @@
+"""Reading networks: layers, multiply-adds, fused modules and ties of a model, from one run."""
+
+from bitwright.networks.evaluation import evaluation_mode as evaluation_mode
+from bitwright.networks.evaluation import failures_reported as failures_reported
+from bitwright.networks.layers import LAYER_TYPES as LAYER_TYPES
+from bitwright.networks.layers import TRANSPOSED as TRANSPOSED
+from bitwright.networks.layers import Layer as Layer
+from bitwright.networks.layers import layers_of as layers_of
+from bitwright.networks.pins import pin as pin
+from bitwright.networks.reading import TracedNetwork as TracedNetwork
+from bitwright.networks.reading import read_network as read_network
+
+__all__ = [
+    "LAYER_TYPES",
+    "TRANSPOSED",
+    "Layer",
+    "TracedNetwork",
+    "evaluation_mode",
+    "failures_reported",
+    "layers_of",
+    "pin",
+    "read_network",
+]

@@ -1,0 +1,31 @@
+"""Quantizing networks: grids, calibration, running a bit configuration, and training (QAT)."""
+
+from bitwright.quantization.apply import AppliedConfiguration as AppliedConfiguration
+from bitwright.quantization.apply import apply_configuration as apply_configuration
+from bitwright.quantization.apply import quantized_copy as quantized_copy
+from bitwright.quantization.calibration import Calibration as Calibration
+from bitwright.quantization.calibration import calibrate as calibrate
+from bitwright.quantization.grids import QuantizationGrid as QuantizationGrid
+from bitwright.quantization.grids import affine_grid as affine_grid
+from bitwright.quantization.grids import fake_quantize as fake_quantize
+from bitwright.quantization.grids import symmetric_grid as symmetric_grid
+from bitwright.quantization.quantizers import GridQuantizer as GridQuantizer
+from bitwright.quantization.quantizers import Quantizer as Quantizer
+from bitwright.quantization.recipe import TrainingRecipe as TrainingRecipe
+from bitwright.quantization.training import fit as fit
+
+__all__ = [
+    "AppliedConfiguration",
+    "Calibration",
+    "GridQuantizer",
+    "QuantizationGrid",
+    "Quantizer",
+    "TrainingRecipe",
+    "affine_grid",
+    "apply_configuration",
+    "calibrate",
+    "fake_quantize",
+    "fit",
+    "quantized_copy",
+    "symmetric_grid",
+]

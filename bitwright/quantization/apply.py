@@ -1,0 +1,113 @@
+"""Running a model at a bit configuration, without editing the model."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import ExitStack
+from typing import Any
+
+from torch import nn
+from torch.nn.utils import parametrize
+
+from bitwright.networks import Layer, layers_of
+from bitwright.problems.configuration import BitConfiguration
+from bitwright.problems.errors import InputError
+from bitwright.quantization.calibration import Calibration
+from bitwright.quantization.quantizers import Quantizer, layer_quantizers
+
+INPUT_QUANTIZER = "input_quantizer"
+"""Name of the submodule that quantizes the input of its layer."""
+
+
+class AppliedConfiguration:
+    """A configuration at work on a model, until `remove` or the end of a `with` block."""
+
+    def __init__(self, configuration: BitConfiguration, undo: ExitStack) -> None:
+        self.configuration = configuration
+        self._undo = undo
+
+    def remove(self) -> None:
+        """Give the model back in float32, as it was but for what was trained; once is enough."""
+        self._undo.close()
+
+    def __enter__(self) -> AppliedConfiguration:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+def apply_configuration(
+    model: nn.Module, configuration: BitConfiguration, calibration: Calibration
+) -> AppliedConfiguration:
+    """Quantize the weights and inputs of the configuration's layers, in place.
+
+    Layers that it leaves out stay in float32. Gradients reach the original weights, so the model
+    can be trained meanwhile. Refuses a model that is quantized already, and unknown layers.
+    """
+    if any(isinstance(module, Quantizer) for module in model.modules()):
+        raise InputError("the model is already quantized; remove that configuration first")
+    layers = layers_of(model, configuration)
+    quantizers = {
+        name: layer_quantizers(name, precision, calibration)
+        for name, precision in configuration.items()
+    }
+    with ExitStack() as undo:
+        for name, layer in layers.items():
+            weight_quantizer, input_quantizer = quantizers[name]
+            if weight_quantizer is not None:
+                _quantize_weight(name, layer, weight_quantizer, undo)
+            if input_quantizer is not None:
+                _quantize_input(layer, input_quantizer, undo)
+        return AppliedConfiguration(configuration, undo.pop_all())
+
+
+def quantized_copy(
+    model: nn.Module, configuration: BitConfiguration, calibration: Calibration
+) -> nn.Module:
+    """An independent copy of the model with the configuration applied, to be trained (QAT).
+
+    Batch norms are kept as modules and are not folded.
+    """
+    twin = copy.deepcopy(model)
+    apply_configuration(twin, configuration, calibration)
+    return twin
+
+
+def _quantize_weight(name: str, layer: Layer, quantizer: Quantizer, undo: ExitStack) -> None:
+    plain, order = type(layer), list(layer._parameters)
+    if "weight" not in order or parametrize.is_parametrized(layer):
+        raise InputError(
+            f"layer {name!r}: its weight is computed (weight norm, a parametrization); "
+            "make it a plain parameter first"
+        )
+    parametrize.register_parametrization(layer, "weight", quantizer.to(layer.weight.device))
+
+    def restore() -> None:
+        # Not `remove_parametrizations`: it edits the class that copies of the layer share, and
+        # puts the weight behind the bias.
+        weight = layer.get_parameter("parametrizations.weight.original")
+        layer.__class__ = plain
+        del layer.parametrizations
+        layer.weight = weight
+        for key in order:
+            layer._parameters[key] = layer._parameters.pop(key)
+
+    undo.callback(restore)
+
+
+def _quantize_input(layer: Layer, quantizer: Quantizer, undo: ExitStack) -> None:
+    layer.add_module(INPUT_QUANTIZER, quantizer.to(layer.weight.device))
+    undo.callback(layer._modules.pop, INPUT_QUANTIZER)
+    # The hook finds the quantizer through the layer, so that it works in copies of the model.
+    handle = layer.register_forward_pre_hook(_with_quantized_input, with_kwargs=True)
+    undo.callback(handle.remove)
+
+
+def _with_quantized_input(
+    layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    quantizer = layer.get_submodule(INPUT_QUANTIZER)
+    if args:
+        return (quantizer(args[0]), *args[1:]), kwargs
+    return args, {**kwargs, "input": quantizer(kwargs["input"])}

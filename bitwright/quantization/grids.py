@@ -1,0 +1,76 @@
+"""Quantization grids: the values that an integer code can stand for, `scale * (code - zero_point)`.
+
+Rounding to a grid is torch's `fake_quantize_*`, bit for bit; it multiplies by the float32 reciprocal
+of the scale where ONNX divides, so a value half-way between two levels can come out one step apart.
+It turns NaN into the lowest level: look for NaN before quantizing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bitwright.problems.errors import InputError
+
+MOST_BITS = 24
+"""Finest grid: float32 does not tell more levels apart."""
+
+_TINY = torch.finfo(torch.float32).tiny
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class QuantizationGrid:
+    """Codes `quant_min` to `quant_max`, with one scale, or with one per index of `channel_axis`.
+
+    `scale` (float32) and `zero_point` (int32) have shape (), or (channels,).
+    """
+
+    scale: Tensor
+    zero_point: Tensor
+    quant_min: int
+    quant_max: int
+    channel_axis: int | None = None
+
+
+def symmetric_grid(max_abs: Tensor, bits: int, channel_axis: int | None = None) -> QuantizationGrid:
+    """Signed codes in the narrow range, so that zero is a level and both signs reach `max_abs`.
+
+    Qn = Qp = 2^(bits-1) - 1. `max_abs` has shape (), or (channels,) with a `channel_axis`.
+    """
+    _check_bits(bits, least=2, kind="symmetric")
+    top = 2 ** (bits - 1) - 1
+    scale = (max_abs.float() / top).clamp(min=_TINY)
+    return QuantizationGrid(
+        scale, torch.zeros_like(scale, dtype=torch.int32), -top, top, channel_axis
+    )
+
+
+def affine_grid(minimum: Tensor, maximum: Tensor, bits: int) -> QuantizationGrid:
+    """Unsigned codes 0 to 2^bits - 1 over a range that is widened to include zero, a level.
+
+    `minimum` and `maximum` have shape ().
+    """
+    _check_bits(bits, least=1, kind="affine")
+    top = 2**bits - 1
+    low = minimum.float().clamp(max=0)
+    scale = ((maximum.float().clamp(min=0) - low) / top).clamp(min=_TINY)
+    zero_point = (-torch.round(low / scale)).clamp(0, top).to(torch.int32)
+    return QuantizationGrid(scale, zero_point, 0, top)
+
+
+def fake_quantize(tensor: Tensor, grid: QuantizationGrid) -> Tensor:
+    """Round to the nearest level; the gradient passes inside the grid and is 0 outside."""
+    if grid.channel_axis is None:
+        return torch.fake_quantize_per_tensor_affine(
+            tensor, grid.scale, grid.zero_point, grid.quant_min, grid.quant_max
+        )
+    return torch.fake_quantize_per_channel_affine(
+        tensor, grid.scale, grid.zero_point, grid.channel_axis, grid.quant_min, grid.quant_max
+    )
+
+
+def _check_bits(bits: int, *, least: int, kind: str) -> None:
+    if not least <= bits <= MOST_BITS:
+        raise InputError(f"a {kind} grid takes {least} to {MOST_BITS} bits, got {bits}")
