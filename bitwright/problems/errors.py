@@ -18,6 +18,10 @@ class UnsupportedProblemError(InputError):
     """The problem holds something that the chosen solver does not take, such as pairwise terms."""
 
 
+class UntrueAnswerError(BitwrightError, RuntimeError):
+    """A solver proposed what does not hold: a broken budget or tie, or a bound above its own answer."""
+
+
 class MissingDependencyError(BitwrightError, ImportError):
     """An optional library is needed; the message says how to install it."""
 
@@ -27,7 +31,7 @@ class MeasurementError(BitwrightError, RuntimeError):
 
 
 def nearest(name: str, known: Iterable[str], *, show: int = 12) -> str:
-    """Return the end of an error message: the closest known name, then the known names.
+    """Return the end of an error message: the closest known name in any case, then the known names.
 
     >>> nearest("latncy_ms", ["latency_ms", "size_bits"])
     "did you mean 'latency_ms'? Known: 'latency_ms', 'size_bits'"
@@ -40,5 +44,6 @@ def nearest(name: str, known: Iterable[str], *, show: int = 12) -> str:
     listed = ", ".join(repr(n) for n in names[:show])
     if len(names) > show:
         listed += f", ... ({len(names)} in all)"
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}? Known: {listed}" if close else f"known: {listed}"
+    by_lower = {n.lower(): n for n in reversed(names)}
+    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.6)
+    return f"did you mean {by_lower[close[0]]!r}? Known: {listed}" if close else f"known: {listed}"

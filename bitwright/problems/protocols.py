@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError
+from bitwright.problems.exact import Number
 from bitwright.problems.measurements import Quality
 from bitwright.problems.network import LayerDescription, NetworkDescription
 from bitwright.problems.precision import Precision
@@ -120,11 +121,19 @@ class Solver(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class FrontProposal:
-    """Selections on the front of loss against costs, one row per point, shape (P, N)."""
+    """Points of a front by rising first cost, and the way to the selection behind each of them.
 
-    selections: NDArray[np.int64]
+    `cost_values` (P, K) and `losses` (P,) are what the solver believes; the door takes them only to
+    choose points and recomputes whatever it reports. `selections(points)` returns the selections of
+    the points with these indices, shape (len(points), N). `exact` and `epsilon` are those of
+    `ParetoFront`.
+    """
+
+    cost_values: NDArray[Any]
+    losses: NDArray[np.float64]
+    selections: Callable[[NDArray[np.int64]], NDArray[np.int64]]
     exact: bool
-    epsilon: float = 0.0
+    epsilon: float | None = 0.0
 
 
 @runtime_checkable
@@ -132,9 +141,13 @@ class FrontSolver(Solver, Protocol):
     """A solver with a front of its own; others are swept over budgets."""
 
     def front(
-        self, problem: AllocationProblem, costs: Sequence[str], session: SolveSession
+        self,
+        problem: AllocationProblem,
+        costs: Sequence[str],
+        session: SolveSession,
+        epsilon: float = 0.0,
     ) -> FrontProposal:
-        """Propose non-dominated selections for loss against `costs` within the problem's budgets."""
+        """Propose non-dominated selections within the problem's budgets, up to an allowed error."""
 
 
 @runtime_checkable
@@ -144,10 +157,10 @@ class CostModel(Protocol):
     name: str
     """Name of the cost with its unit, such as `latency_us`."""
 
-    def cost(self, layer: LayerDescription, precision: Precision) -> int | float:
+    def cost(self, layer: LayerDescription, precision: Precision) -> Number:
         """Cost of the layer at the precision, not negative; raises `InputError` when it is unknown."""
 
-    def fixed_cost(self, network: NetworkDescription) -> int | float:
+    def fixed_cost(self, network: NetworkDescription) -> Number:
         """Cost of what is no decision, added to every total; 0 where there is none."""
 
 
@@ -157,7 +170,8 @@ class ScoringContext:
 
     `candidates[layer]` lists the precisions that the layer may take. `quantize(configuration)`
     returns a context manager under which `model` runs with that configuration, calibrated on the
-    train split. `folder` keeps finished measurements; a measure resumes from what it finds there.
+    train split, and `quantization` says by which rules: other text, other losses. `folder` keeps
+    finished measurements; a measure resumes from what it finds there.
     """
 
     model: nn.Module
@@ -166,6 +180,7 @@ class ScoringContext:
     candidates: Mapping[str, tuple[Precision, ...]]
     critical: CriticalClasses
     quantize: Callable[[BitConfiguration], Any]
+    quantization: str
     folder: Path
     progress: Callable[[str, int, int], None]
     seed: int = 0
@@ -212,8 +227,8 @@ class Task(Protocol):
     ) -> Iterable[tuple[tuple[Any, ...], Any]]:
         """Yield (inputs, targets) of a split in `SPLITS`, the model being called as `model(*inputs)`.
 
-        Without a seed the order is fixed and nothing is augmented; with one the order (and, on the
-        train split, the augmentation) is drawn from it.
+        Without a seed the order is fixed and mixed (the first batches are a fair sample) and nothing
+        is augmented; with one the order (and, on the train split, the augmentation) is drawn from it.
         """
 
     def training_loss(self, outputs: Any, targets: Any) -> Tensor:

@@ -1,0 +1,199 @@
+"""Exact preprocessing: tied layers become one group, and dominated choices are dropped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitwright.problems.errors import InputError
+from bitwright.problems.precision import FLOAT_BITS
+from bitwright.problems.problem import AllocationProblem
+
+Integers = NDArray[Any]
+"""Exact integers: int64 where no sum can overflow, else Python integers in an object array."""
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Layers tied on all sides, merged: one row per choice that all layers of a group share.
+
+    Group g owns the rows `start[g]` up to `start[g + 1]`; row r stands for the choices
+    `members[member_start[r]:member_start[r + 1]]` of the problem, one per layer of the group in the
+    order of the layers, and holds the sums of their losses and of their costs in exact units.
+    """
+
+    start: NDArray[np.int64]
+    loss: NDArray[np.float64]
+    costs: Mapping[str, Integers]
+    members: NDArray[np.int64]
+    member_start: NDArray[np.int64]
+    group_of_layer: NDArray[np.int64]
+    place_in_group: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
+    def least_loss(self) -> NDArray[np.int64]:
+        """The row of least loss of every group, the first of equal ones, shape (G,)."""
+        counts = np.diff(self.start)
+        least = np.repeat(np.minimum.reduceat(self.loss, self.start[:-1]), counts)
+        rows = np.flatnonzero(self.loss == least)
+        group = np.repeat(np.arange(len(self)), counts)[rows]
+        return rows[np.flatnonzero(np.diff(group, prepend=-1))]
+
+    def selection(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The selections of the problem for one row per group: shape (..., G) gives (..., N)."""
+        first = self.member_start[rows[..., self.group_of_layer]]
+        choices: NDArray[np.int64] = self.members[first + self.place_in_group]
+        return choices
+
+
+def merge_ties(problem: AllocationProblem) -> Groups:
+    """Merge the layers tied on all sides, through chains of ties too; other ties are left alone.
+
+    Raises `InputError` where a chain of ties leaves no choice in common.
+    """
+    n = len(problem)
+    layer = np.repeat(np.arange(n), np.diff(problem.choice_start))
+    ties = [
+        [problem.index[name] for name in tie.layers] for tie in problem.ties if tie.side == "all"
+    ]
+    if ties:
+        group_of_layer = connected(n, ties)
+        members = _shared_choices(problem, group_of_layer[layer])
+        sizes = np.bincount(group_of_layer)
+    else:
+        group_of_layer, members, sizes = np.arange(n), np.arange(len(layer)), np.ones(n, np.int64)
+    rows = np.bincount(group_of_layer[layer[members]], minlength=len(sizes)) // sizes
+    if not rows.all():
+        lost = np.flatnonzero(group_of_layer == np.argmin(rows))
+        raise InputError(f"tied layers {[problem.layers[i] for i in lost]} have no common choice")
+    member_start = np.concatenate([[0], np.cumsum(np.repeat(sizes, rows))])
+    return Groups(
+        start=np.concatenate([[0], np.cumsum(rows)]),
+        loss=summed_losses(problem.loss[members], member_start),
+        costs={
+            name: np.add.reduceat(column.units[members], member_start[:-1])
+            for name, column in problem.costs.items()
+        },
+        members=members,
+        member_start=member_start,
+        group_of_layer=group_of_layer,
+        place_in_group=_places(group_of_layer, sizes),
+    )
+
+
+def connected(count: int, links: list[list[int]]) -> NDArray[np.int64]:
+    """Number the connected sets of `count` things by their first member, shape (count,)."""
+    root = list(range(count))
+
+    def find(i: int) -> int:
+        while root[i] != i:
+            root[i] = root[root[i]]
+            i = root[i]
+        return i
+
+    for first, *others in links:
+        for other in others:
+            a, b = find(first), find(other)
+            root[max(a, b)] = min(a, b)
+    return np.unique([find(i) for i in range(count)], return_inverse=True)[1]
+
+
+def precision_keys(problem: AllocationProblem) -> NDArray[np.int64]:
+    """One integer per choice, equal exactly where the precisions are, shape (M,)."""
+    variants = {v: i for i, v in enumerate(dict.fromkeys(problem.variants))}
+    variant = np.array([variants[v] for v in problem.variants], dtype=np.int64)
+    width = FLOAT_BITS + 1
+    return (variant * width + problem.weight_bits) * width + problem.activation_bits
+
+
+def _shared_choices(problem: AllocationProblem, group: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The choices whose precision every layer of their group has, ordered by group and row.
+
+    Rows keep the order of the group's first layer. A layer lists a precision once, so that a
+    precision is shared by all exactly when it occurs as often as the group has layers.
+    """
+    keys = precision_keys(problem)
+    _, first, row, count = np.unique(
+        group * (keys.max() + 1) + keys, return_index=True, return_inverse=True, return_counts=True
+    )
+    layers = np.zeros(group.max() + 1, dtype=np.int64)
+    np.add.at(layers, group[problem.choice_start[:-1]], 1)
+    kept = np.flatnonzero(count[row] == layers[group])
+    return kept[np.lexsort((kept, first[row[kept]]))]
+
+
+def _places(group_of_layer: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many layers of the same group stand before each layer, shape (N,)."""
+    order = np.argsort(group_of_layer, kind="stable")
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return places
+
+
+def summed_losses(loss: NDArray[np.float64], start: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Correctly rounded sums of the pieces between the starts."""
+    sums = loss[start[:-1]]
+    for row in np.flatnonzero(np.diff(start) > 1):
+        sums[row] = math.fsum(loss[start[row] : start[row + 1]])
+    return sums
+
+
+@dataclass(frozen=True, eq=False)
+class ChoiceTable:
+    """The undominated choices of every group for one cost, by rising cost and so by falling loss.
+
+    All arrays have shape (G, J). `cost` counts exact units above the group's cheapest choice, whose
+    sum is `base`; `row` is the row of `Groups`. Group g has `count[g]` choices; the rest of its
+    line repeats the last of them, which changes no minimum.
+    """
+
+    cost: Integers
+    loss: NDArray[np.float64]
+    row: NDArray[np.int64]
+    count: NDArray[np.int64]
+    base: int
+
+    def within(self, room: int) -> ChoiceTable:
+        """The table without the choices that alone cost more than `room`, which is not negative."""
+        fits = (self.cost <= room) & (np.arange(self.cost.shape[1]) < self.count[:, None])
+        count = fits.sum(axis=1)
+        if np.array_equal(count, self.count):
+            return self
+        place = np.minimum(np.arange(count.max()), count[:, None] - 1)
+        cost, loss, row = (
+            np.take_along_axis(a, place, 1) for a in (self.cost, self.loss, self.row)
+        )
+        return ChoiceTable(_narrow(cost), loss, row, count, self.base)
+
+
+def choice_table(groups: Groups, cost: str) -> ChoiceTable:
+    """Drop every choice that another of its group matches at no more cost and no more loss.
+
+    Of choices equal in both the first is kept. O(M log J) in whole-array steps.
+    """
+    counts = np.diff(groups.start)
+    row = groups.start[:-1, None] + np.minimum(np.arange(counts.max()), counts[:, None] - 1)
+    units, loss = groups.costs[cost][row], groups.loss[row]
+    order = np.lexsort((loss, units), axis=1)
+    row, units, loss = (np.take_along_axis(a, order, 1) for a in (row, units, loss))
+    kept = np.ones(row.shape, dtype=bool)
+    kept[:, 1:] = loss[:, 1:] < np.minimum.accumulate(loss, axis=1)[:, :-1]
+    count = kept.sum(axis=1)
+    front = np.argsort(~kept, axis=1, kind="stable")
+    place = np.take_along_axis(front, np.minimum(np.arange(count.max()), count[:, None] - 1), 1)
+    row, units, loss = (np.take_along_axis(a, place, 1) for a in (row, units, loss))
+    return ChoiceTable(_narrow(units - units[:, :1]), loss, row, count, int(units[:, 0].sum()))
+
+
+def _narrow(cost: Integers) -> Integers:
+    """The same integers as int64 where the dearest of every line add up safely."""
+    if cost.dtype == object and int(cost[:, -1].sum()) < 2**62:
+        return cost.astype(np.int64)
+    return cost

@@ -1,0 +1,119 @@
+"""The front solver: proved errors, limits of effort, and points with their configurations."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from bitwright.problems.protocols import Effort
+from bitwright.problems.solution import Status
+from bitwright.search.door import front, solve
+from bitwright.search.exact import ExactSolver
+from bitwright.search.figures import front_figures
+from bitwright.search.front import FrontSolver
+from bitwright.search.hull import hull_front
+from bitwright.search.reduction import choice_table, merge_ties
+from tests.search.random_problems import budgeted, tables
+from tests.search.test_exact import correlated, large
+
+FAST = settings(max_examples=100, deadline=None, derandomize=True)
+
+
+def bitops_network(layers=30, seed=0):
+    """Losses that fall with the bits, costs that are their products: what networks are like."""
+    rng = np.random.default_rng(seed)
+    bits = np.array([w * a for w in (2, 4, 6, 8) for a in (4, 8)])
+    noise = np.array([4.0**-w + 4.0**-a for w in (2, 4, 6, 8) for a in (4, 8)])
+    costs = rng.integers(10**6, 10**8, layers)[:, None] * bits
+    losses = 10 ** rng.uniform(-3, 1, layers)[:, None] * noise * rng.uniform(0.9, 1.1, (layers, 8))
+    return large(losses, costs)
+
+
+def error_of(approximate, true):
+    """The largest loss by which a true point is better than the last one here that costs no more."""
+    before = np.searchsorted(approximate.cost_values[:, 0], true.cost_values[:, 0], "right") - 1
+    assert before.min() >= 0
+    excess = (approximate.losses[before] - true.losses).max()
+    return excess / np.ptp(true.losses) if np.ptp(true.losses) else 0.0
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 1e-2, 1e-4, 1e-6])
+def test_allowed_error_is_kept_and_saves_points(epsilon):
+    """A front with an allowed error has fewer points, and its stated error holds."""
+    problem = bitops_network()
+    true = front(problem, ["c"], FrontSolver())
+    rough = front(problem, ["c"], FrontSolver(), epsilon=epsilon)
+    assert true.exact
+    assert not rough.exact
+    assert rough.epsilon <= epsilon
+    assert len(rough) < len(true)
+    assert error_of(rough, true) <= rough.epsilon * (1 + 1e-9)
+
+
+@FAST
+@given(tables() | budgeted())
+def test_limited_effort_gives_a_front_with_a_true_error(problem):
+    """Lists of one state are too short for most fronts: the hull comes, and its error holds."""
+    true = front(problem, ["c0"], FrontSolver())
+    rough = front(problem, ["c0"], FrontSolver(), effort=Effort(states=1))
+    if len(true):
+        assert error_of(rough, true) <= rough.epsilon * (1 + 1e-9) + 1e-12
+
+
+@pytest.mark.parametrize("points", [1, 2, 7, 50, 10**6])
+def test_chosen_points_lie_on_the_front(points):
+    """Spread points are points of the whole front, ends included, with what is left out stated."""
+    problem = bitops_network(12)
+    true = front(problem, ["c"], FrontSolver())
+    some = front(problem, ["c"], FrontSolver(), points=points)
+    assert len(some) <= points
+    assert set(some.losses.tolist()) <= set(true.losses.tolist())
+    assert some.losses[0] == true.losses[0]
+    assert some.exact == (points >= len(true))
+    assert error_of(some, true) <= some.epsilon * (1 + 1e-9)
+    for point in some:
+        evaluation = problem.evaluate(problem.selection(point.configuration))
+        assert (evaluation.loss, evaluation.costs["c"]) == (point.loss, point.costs["c"])
+
+
+def test_every_budget_of_the_front_is_an_optimum():
+    """The front and the exact solver agree along the whole range."""
+    problem = bitops_network()
+    for point in front(problem, ["c"], FrontSolver(), points=12):
+        budget = {"c": point.costs["c"]}
+        assert solve(problem.with_budgets(budget), ExactSolver()).loss == point.loss
+
+
+def test_hull_of_many_groups_is_quick_and_close():
+    """Where lists are hopeless, the hull has thousands of points and a small error."""
+    problem = bitops_network(3000)
+    hull = front(problem, ["c"], FrontSolver(), epsilon=0.01, points=20)
+    assert hull.configurations[0] is not None
+    table = choice_table(merge_ties(problem), "c")
+    assert hull_front(table, None).epsilon < 0.01
+
+
+def test_hull_bounds_the_best_answer():
+    """Cut short, the end of the front comes with a bound that holds."""
+    problem = correlated(40, 4)
+    short = solve(problem, FrontSolver(), effort=Effort(states=3))
+    best = solve(problem, ExactSolver())
+    assert short.status is Status.FEASIBLE
+    assert short.lower_bound <= best.loss <= short.loss
+
+
+@FAST
+@given(budgeted(sides=("all", "weight", "activation")))
+def test_figures_of_many_selections_are_those_of_each(problem):
+    """The vectorised figures meet `evaluate` on every selection."""
+    problem = problem.with_budgets({})
+    selections = np.stack([problem.choice_start[:-1]] * 2)
+    while (broken := problem.broken_ties(selections[0])) and selections[
+        0, 0
+    ] < problem.choice_start[1] - 1:
+        selections += 1
+    if broken:
+        return
+    values, losses = front_figures(problem, "s", selections, ["c0"])
+    evaluation = problem.evaluate(selections[0])
+    assert losses.tolist() == [evaluation.loss] * 2
+    assert values[0, 0] == float(evaluation.costs["c0"])
