@@ -11,6 +11,7 @@ from bitwright.problems.errors import InputError as InputError
 from bitwright.problems.errors import MeasurementError as MeasurementError
 from bitwright.problems.errors import MissingDependencyError as MissingDependencyError
 from bitwright.problems.errors import UnsupportedProblemError as UnsupportedProblemError
+from bitwright.problems.errors import UntrueAnswerError as UntrueAnswerError
 from bitwright.problems.errors import nearest as nearest
 from bitwright.problems.exact import ExactColumn as ExactColumn
 from bitwright.problems.front import FrontPoint as FrontPoint

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 
 from bitwright.problems.errors import InputError, nearest
@@ -75,7 +76,8 @@ class Budget:
             raise InputError(
                 f"budget {cost!r} must be a number, a number with a unit, or a share such as 50%, got {value!r}"
             )
-        number, unit = Fraction(match[1]), match[2].replace("µ", "u")
+        number = exact(Decimal(match[1]), f"budget {cost!r}")
+        unit = match[2].replace("µ", "u")
         if unit == "%":
             return cls(cost, share=number / 100)
         return cls(cost, amount=number * _factor(cost, unit))

@@ -11,7 +11,7 @@ import numpy as np
 
 from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.exact import plain
-from bitwright.problems.precision import FLOAT_BITS
+from bitwright.problems.precision import FLOAT_BITS, Precision
 
 if TYPE_CHECKING:
     from bitwright.problems.problem import AllocationProblem
@@ -22,6 +22,7 @@ def check_problem(problem: AllocationProblem) -> None:
     _check_shapes(problem)
     _check_numbers(problem)
     _check_duplicates(problem)
+    _check_channels(problem)
     _check_ties(problem)
     _check_interactions(problem)
     _check_named_costs(problem)
@@ -86,6 +87,8 @@ def _check_numbers(problem: AllocationProblem) -> None:
             raise InputError(
                 f"layer {layer!r}: {name} must be from 1 to {FLOAT_BITS}, got {bits[bad[0]]}"
             )
+    for variant in dict.fromkeys(problem.variants):
+        Precision(1, 1, variant)  # refuses what is no label
     bad = np.flatnonzero(~np.isfinite(problem.loss))
     if len(bad):
         raise InputError(
@@ -112,6 +115,16 @@ def _check_duplicates(problem: AllocationProblem) -> None:
     if len(unique) != len(keys):
         again = int(np.setdiff1d(np.arange(len(keys)), first)[0])
         raise InputError(f"{_place(problem, again)} is given twice")
+
+
+def _check_channels(problem: AllocationProblem) -> None:
+    for name, (start, stop) in problem.channels.items():
+        _require_layer(problem, name, "a channel range")
+        if not 0 <= start < stop:
+            raise InputError(
+                f"layer {name!r}: channels must be [start, stop] with 0 <= start < stop, "
+                f"got [{start}, {stop}]"
+            )
 
 
 def _check_ties(problem: AllocationProblem) -> None:

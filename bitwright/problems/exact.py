@@ -7,8 +7,9 @@ Floats coming from Python or NPZ count as their shortest decimal form.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -22,7 +23,8 @@ INT64_SAFE_TOTAL = 2**62
 
 _EXACT_IN_FLOAT = 10**15
 _FAST_DIGITS = 12
-_LONGEST_DECIMAL = 400
+_LARGEST = Fraction(sys.float_info.max)
+_MOST_DECIMALS = 400
 
 Number = int | float | Decimal | Fraction
 
@@ -37,17 +39,30 @@ def exact(value: object, what: str = "value") -> Fraction:
         value, int | float | Decimal | Fraction | np.integer | np.floating
     ):
         raise InputError(f"{what} must be a number, got {value!r}")
-    if isinstance(value, Fraction):
-        return value
-    if isinstance(value, int | np.integer):
-        return Fraction(int(value))
+    if isinstance(value, int | np.integer | Fraction):
+        number = value if isinstance(value, Fraction) else Fraction(int(value))
+        if abs(number) > _LARGEST:
+            raise _out_of_range(what, Decimal(int(number)))
+        return number
     finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
     if not finite:
         raise InputError(f"{what} must be finite, got {value}")
-    decimal = value if isinstance(value, Decimal) else Decimal(repr(float(value)))
-    if abs(decimal.adjusted()) > _LONGEST_DECIMAL:
-        raise InputError(f"{what} is out of range: {value}")
-    return Fraction(decimal)
+    decimal = value if isinstance(value, Decimal) else Decimal(str(value))
+    # Looked at before any arithmetic: the Fraction of 1e999999999 would fill the memory.
+    decimals = -int(decimal.as_tuple().exponent)
+    if decimals > _MOST_DECIMALS or decimal.adjusted() > sys.float_info.max_10_exp:
+        raise _out_of_range(what, decimal)
+    number = Fraction(decimal)
+    if abs(number) > _LARGEST:
+        raise _out_of_range(what, decimal)
+    return number
+
+
+def _out_of_range(what: str, value: Decimal) -> InputError:
+    return InputError(
+        f"{what} must be below {sys.float_info.max:.3g} with at most {_MOST_DECIMALS} decimals, "
+        f"got {value:.6g}"
+    )
 
 
 def plain(value: Fraction) -> int | float:
@@ -55,7 +70,7 @@ def plain(value: Fraction) -> int | float:
     return value.numerator if value.denominator == 1 else float(value)
 
 
-def decimal_digits(value: Fraction) -> int:
+def decimal_digits(value: Fraction, what: str = "value") -> int:
     """Digits behind the decimal point that write the value exactly; raises `InputError` if endless."""
     twos = fives = 0
     rest = value.denominator
@@ -64,7 +79,7 @@ def decimal_digits(value: Fraction) -> int:
     while rest % 5 == 0:
         rest, fives = rest // 5, fives + 1
     if rest != 1:
-        raise InputError(f"{value} has no finite decimal form")
+        raise InputError(f"{what} must have a finite decimal form, got {value}")
     return max(twos, fives)
 
 
@@ -80,13 +95,8 @@ class ExactColumn:
     digits: int
 
     def __init__(self, units: NDArray[Any], digits: int) -> None:
-        if units.dtype != np.int64:
-            largest = max((abs(int(u)) for u in units), default=0)
-            if largest * max(len(units), 1) < INT64_SAFE_TOTAL:
-                units = units.astype(np.int64)
-        elif len(units) and float(np.abs(units).max()) * len(units) >= INT64_SAFE_TOTAL:
-            units = units.astype(object)
-        units = np.array(units)
+        safe = _below(units, -(-INT64_SAFE_TOTAL // max(len(units), 1)))
+        units = units.astype(np.int64 if safe else object)
         while digits > 0 and not np.any(units % 10):
             units, digits = units // 10, digits - 1
         units.flags.writeable = False
@@ -97,13 +107,16 @@ class ExactColumn:
     def of(cls, values: ArrayLike | Sequence[Number], what: str = "cost") -> ExactColumn:
         """Read integers, floats, decimals or fractions; raises `InputError` for NaN or infinity."""
         array = values if isinstance(values, np.ndarray) else None
+        if array is not None and array.ndim != 1:
+            raise InputError(f"{what} must be a list of numbers, got the shape {array.shape}")
         if array is not None and array.dtype.kind in "iu":
-            largest = int(array.max(initial=0))
-            return cls(array.astype(np.int64 if largest < 2**63 else object), 0)
+            return cls(array, 0)
         if array is not None and array.dtype.kind == "f":
             return _column_of_floats(array, what)
         fractions = [exact(v, f"{what}[{i}]") for i, v in enumerate(values)]  # type: ignore[arg-type]
-        digits = max((decimal_digits(f) for f in fractions), default=0)
+        digits = max(
+            (decimal_digits(f, f"{what}[{i}]") for i, f in enumerate(fractions)), default=0
+        )
         units = np.array([int(f * 10**digits) for f in fractions], dtype=object)
         return cls(units, digits)
 
@@ -121,9 +134,10 @@ class ExactColumn:
 
     def floats(self) -> NDArray[np.float64]:
         """The values as the nearest floats, shape (M,)."""
-        if self.units.dtype == object:
-            return np.array([float(self.value(i)) for i in range(len(self.units))])
-        return self.units / np.float64(10**self.digits)
+        scale = 10**self.digits
+        if self.units.dtype == np.int64 and scale <= 10**22 and _below(self.units, 2**53):
+            return self.units / np.float64(scale)  # both are exact, so the division rounds once
+        return np.array([u / scale for u in self.units.tolist()], dtype=np.float64)
 
     def in_units(self, value: Fraction) -> int:
         """The largest integer number of units that is not above the value."""
@@ -152,6 +166,10 @@ class ExactColumn:
         return f"ExactColumn([{shown}{', ...' if len(self) > 6 else ''}])"
 
 
+def _below(units: NDArray[Any], limit: int) -> bool:
+    return -limit < int(units.min(initial=0)) and int(units.max(initial=0)) < limit
+
+
 def _column_of_floats(array: NDArray[np.floating[Any]], what: str) -> ExactColumn:
     """Read floats as their shortest decimals, all at once where 15 significant digits are enough.
 
@@ -168,4 +186,7 @@ def _column_of_floats(array: NDArray[np.floating[Any]], what: str) -> ExactColum
                 break
             if np.array_equal(scaled / 10.0**digits, array):
                 return ExactColumn(scaled.astype(np.int64), digits)
-    return ExactColumn.of([Decimal(str(v)) for v in array], what)
+    decimals = [Decimal(str(v)) for v in (array.tolist() if array.dtype == np.float64 else array)]
+    digits = max((-int(d.as_tuple().exponent) for d in decimals), default=0)
+    digits, scale = max(digits, 0), Context(prec=40).scaleb  # no float has 40 significant digits
+    return ExactColumn(np.array([int(scale(d, digits)) for d in decimals], dtype=object), digits)

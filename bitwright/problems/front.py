@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,19 +12,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError
+from bitwright.problems.values import ArrayValue
 
 
 @dataclass(frozen=True)
 class FrontPoint:
     """One non-dominated configuration; `configuration` is None where only its figures are kept."""
 
-    costs: Mapping[str, int | float]
+    costs: Mapping[str, int | float] = field(hash=False)
     loss: float
     configuration: BitConfiguration | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class ParetoFront:
+class ParetoFront(ArrayValue):
     """Non-dominated points by ascending first cost; equal points are kept once.
 
     `cost_values` has shape (P, K), one column per name in `costs`, and is int64 where every value
@@ -44,8 +46,14 @@ class ParetoFront:
     configurations: tuple[BitConfiguration | None, ...] = ()
 
     def __post_init__(self) -> None:
-        losses = np.array(self.losses, dtype=np.float64)
-        values = np.array(self.cost_values).reshape(len(losses), len(self.costs))
+        losses = np.array(self.losses, dtype=np.float64) + 0.0  # no -0.0: equal fronts hash equally
+        values, shape = np.array(self.cost_values), (len(losses), len(self.costs))
+        if min(shape) <= 1 and values.size == math.prod(shape):
+            values = values.reshape(shape)  # a flat list cannot be misread
+        if values.shape != shape:
+            raise InputError(
+                f"cost_values must have shape (points, costs) = {shape}, got {values.shape}"
+            )
         if values.dtype.kind not in "iu":
             values = values.astype(np.float64)
         losses.flags.writeable = values.flags.writeable = False
@@ -59,6 +67,8 @@ class ParetoFront:
             raise InputError(
                 f"a front of {len(losses)} points needs as many configurations, got {len(self.configurations)}"
             )
+        if not (np.isfinite(losses).all() and np.isfinite(values).all()):
+            raise InputError("the costs and losses of a front must be finite")
         if not np.array_equal(non_dominated(values, losses), np.arange(len(losses))):
             raise InputError("the points of a front must be non-dominated and ascend by first cost")
 
@@ -73,21 +83,14 @@ class ParetoFront:
     def __iter__(self) -> Iterator[FrontPoint]:
         return (self[i] for i in range(len(self)))
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ParetoFront):
-            return NotImplemented
-        mine, theirs = (
-            (f.problem, f.solver, f.costs, f.exact, f.epsilon, f.configurations)
-            for f in (self, other)
-        )
-        return (
-            mine == theirs
-            and np.array_equal(self.cost_values, other.cost_values)
-            and np.array_equal(self.losses, other.losses)
-        )
-
     def __hash__(self) -> int:
         return hash((self.problem, self.solver, self.costs, self.losses.tobytes()))
+
+    def __repr__(self) -> str:
+        return (
+            f"ParetoFront({self.problem!r} by {self.solver!r}: {len(self)} points of loss against "
+            f"{', '.join(self.costs)}; exact {self.exact}, epsilon {self.epsilon})"
+        )
 
     def spread(self, points: int) -> NDArray[np.int64]:
         """Indices of at most `points` points, both ends among them, spread evenly over the first cost.
@@ -126,14 +129,18 @@ class ParetoFront:
 def non_dominated(cost_values: ArrayLike, losses: ArrayLike) -> NDArray[np.int64]:
     """Indices of the non-dominated points, ascending by (costs..., loss); of equal points the first.
 
-    Everything is minimised; shapes (P, K) and (P,). One cost: O(P log P); more: O(P x front).
+    Everything is minimised; shapes (P, K) and (P,); a point with a NaN is left out. One cost:
+    O(P log P); more: O(P x front).
 
     >>> non_dominated([[1], [2], [3], [3]], [5.0, 6.0, 4.0, 4.0])
     array([0, 2])
     """
     losses = np.asarray(losses, dtype=np.float64)
+    if not len(losses):
+        return np.empty(0, dtype=np.int64)
     values = np.asarray(cost_values).reshape(len(losses), -1)
-    order = np.lexsort((losses, *values.T[::-1]))
+    order: NDArray[np.int64] = np.lexsort((losses, *values.T[::-1]))
+    order = order[~np.isnan(losses[order]) & ~np.isnan(values[order]).any(axis=1)]
     if values.shape[1] == 1:
         best = np.concatenate([[np.inf], np.minimum.accumulate(losses[order])[:-1]])
         return order[losses[order] < best[: len(order)]]

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitwright.problems.errors import InputError
+from bitwright.problems.values import ArrayValue
 
 
 @dataclass(frozen=True, eq=False)
-class Quality:
+class Quality(ArrayValue):
     """Quality of one network on one split; every metric is better when higher.
 
     `metrics` are overall figures (`accuracy`; for detectors `map`, `ap50`), the first one is the
@@ -27,6 +28,7 @@ class Quality:
     confusion: NDArray[np.int64] = field(repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))
         object.__setattr__(self, "metrics", dict(self.metrics))
         object.__setattr__(self, "per_class", dict(self.per_class))
         confusion = np.array(self.confusion, dtype=np.int64)
@@ -47,6 +49,9 @@ class Quality:
             raise InputError(
                 f"confusion must be square with {sides[0]} or {sides[1]} rows, got {confusion.shape}"
             )
+
+    def __hash__(self) -> int:
+        return hash((self.classes, self.confusion.tobytes()))
 
     @property
     def main(self) -> float:

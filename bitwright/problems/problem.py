@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from bitwright.problems.checks import check_budget, check_problem
 from bitwright.problems.configuration import BitConfiguration
@@ -19,6 +19,7 @@ from bitwright.problems.exact import ExactColumn, Number, exact, plain
 from bitwright.problems.precision import Precision
 from bitwright.problems.terms import Interaction, Peak
 from bitwright.problems.ties import Tie
+from bitwright.problems.values import ArrayValue
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Choice:
 
     precision: Precision
     loss: float
-    costs: Mapping[str, Number]
+    costs: Mapping[str, Number] = field(hash=False)
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Evaluation:
     """Loss and costs of one selection, recomputed from the problem; costs and peaks are exact."""
 
     loss: float
-    costs: Mapping[str, Fraction]
+    costs: Mapping[str, Fraction] = field(hash=False)
 
     def over_budget(self, budgets: Mapping[str, Fraction]) -> dict[str, Fraction]:
         """By how much each broken budget is exceeded; empty when all hold."""
@@ -55,7 +56,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True, eq=False)
-class AllocationProblem:
+class AllocationProblem(ArrayValue):
     """Choose one precision per layer so that the total loss is least and every budget holds.
 
         min  sum_i loss[s_i] + pairwise terms    s.t.  sum_i cost_k[s_i] + ... <= budget_k
@@ -85,8 +86,8 @@ class AllocationProblem:
         put = object.__setattr__.__get__(self)
         put("layers", tuple(self.layers))
         for name in ("choice_start", "weight_bits", "activation_bits"):
-            put(name, _frozen(getattr(self, name), np.int64))
-        put("loss", _frozen(self.loss, np.float64))
+            put(name, _frozen(getattr(self, name), np.int64, name))
+        put("loss", _frozen(self.loss, np.float64, "loss"))
         put("variants", tuple(self.variants) or ("",) * len(self.loss))
         put(
             "costs",
@@ -256,33 +257,8 @@ class AllocationProblem:
         twin.__dict__["budgets"] = known
         return twin
 
-    def _terms(self) -> tuple[Any, ...]:
-        return (
-            self.name,
-            self.layers,
-            self.variants,
-            self.channels,
-            self.ties,
-            self.interactions,
-            self.peaks,
-            self.fixed_costs,
-            self.budgets,
-            self.costs,
-        )
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, AllocationProblem):
-            return NotImplemented
-        arrays = ("choice_start", "weight_bits", "activation_bits", "loss")
-        return self._terms() == other._terms() and all(
-            np.array_equal(getattr(self, n), getattr(other, n)) for n in arrays
-        )
-
     def __hash__(self) -> int:
         return hash((self.name, self.layers, self.loss.tobytes()))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, ({n: getattr(self, n) for n in self.__dataclass_fields__},)
 
     def __repr__(self) -> str:
         budgets = ", ".join(f"{n} <= {plain(b)}" for n, b in self.budgets.items()) or "none"
@@ -292,13 +268,12 @@ class AllocationProblem:
         )
 
 
-def _rebuild(fields: dict[str, Any]) -> AllocationProblem:
-    """Unpickle through the constructor, so that the rules are checked again."""
-    return AllocationProblem(**fields)
-
-
-def _frozen(values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
-    array = np.array(values, dtype=dtype).ravel()
+def _frozen(values: ArrayLike, dtype: type[np.number[Any]], name: str) -> NDArray[Any]:
+    array: NDArray[Any] = np.array(values).ravel()
+    if array.size and array.dtype.kind not in ("iu" if dtype is np.int64 else "iufO"):
+        kind = "integers" if dtype is np.int64 else "numbers"
+        raise InputError(f"{name} must be {kind}, got {array.dtype}")
+    array = array.astype(dtype) + dtype(0)  # no -0.0: equal problems hash equally
     array.flags.writeable = False
     return array
 

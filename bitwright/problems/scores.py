@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bitwright.problems.errors import InputError
 from bitwright.problems.precision import Precision
+from bitwright.problems.values import ArrayValue
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class CriticalClasses:
 
 
 @dataclass(frozen=True, eq=False)
-class SignificanceTable:
+class SignificanceTable(ArrayValue):
     """Loss growth of every (component, precision) when it alone is quantized; lower is better.
 
     `scores` has shape (components, precisions), as measured: values may be negative. A precision
@@ -41,11 +42,13 @@ class SignificanceTable:
     measure: str
     components: tuple[str, ...]
     precisions: tuple[Precision, ...]
-    scores: NDArray[np.float64]
-    standard_errors: NDArray[np.float64] | None = None
+    scores: NDArray[np.float64] = field(repr=False)
+    standard_errors: NDArray[np.float64] | None = field(default=None, repr=False)
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("components", "precisions"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         shape = (len(self.components), len(self.precisions))
         for name in ("scores", "standard_errors"):
             value = getattr(self, name)
@@ -58,3 +61,6 @@ class SignificanceTable:
                 )
             array.flags.writeable = False
             object.__setattr__(self, name, array)
+
+    def __hash__(self) -> int:
+        return hash((self.measure, self.components, self.precisions))

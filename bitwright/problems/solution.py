@@ -53,9 +53,9 @@ class Solution:
     configuration: BitConfiguration | None
     loss: float
     lower_bound: float
-    costs: Mapping[str, int | float] = field(default_factory=dict)
-    budgets: Mapping[str, int | float] = field(default_factory=dict)
-    slack: Mapping[str, int | float] = field(default_factory=dict)
+    costs: Mapping[str, int | float] = field(default_factory=dict, hash=False)
+    budgets: Mapping[str, int | float] = field(default_factory=dict, hash=False)
+    slack: Mapping[str, int | float] = field(default_factory=dict, hash=False)
     explanation: str | None = None
     seconds: float = 0.0
     seed: int = 0
@@ -77,6 +77,10 @@ class Solution:
             )
         if self.configuration is not None and not math.isfinite(self.loss):
             raise InputError(f"the loss of a configuration must be finite, got {self.loss}")
+        if self.configuration is None and (self.loss != math.inf or self.costs or self.slack):
+            raise InputError(
+                f"status {self.status} needs an infinite loss and neither costs nor slack"
+            )
         if self.lower_bound > self.loss:
             raise InputError(f"lower_bound <= loss must hold, got {self.lower_bound} > {self.loss}")
         if self.status is Status.OPTIMAL and self.lower_bound != self.loss:
@@ -88,6 +92,8 @@ class Solution:
     @property
     def gap(self) -> float:
         """Loss minus lower bound, 0 when proved optimal, infinite without a bound or an answer."""
+        if self.configuration is None:
+            return math.inf
         return 0.0 if self.status is Status.OPTIMAL else self.loss - self.lower_bound
 
     @property

@@ -22,7 +22,7 @@ class Interaction:
 
     layers: tuple[str, str]
     loss: tuple[tuple[float, ...], ...]
-    costs: Mapping[str, Matrix] = field(default_factory=dict)
+    costs: Mapping[str, Matrix] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         pair = tuple(self.layers)
@@ -55,7 +55,7 @@ class Peak:
     """
 
     cost: str
-    steps: tuple[Mapping[str, Fraction], ...]
+    steps: tuple[Mapping[str, Fraction], ...] = field(hash=False)
 
     def __post_init__(self) -> None:
         steps = []

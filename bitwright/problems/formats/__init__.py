@@ -13,6 +13,7 @@ from bitwright.problems.formats.answers_json import (
 )
 from bitwright.problems.formats.atomic import write_atomic as write_atomic
 from bitwright.problems.formats.json_text import dump_json as dump_json
+from bitwright.problems.formats.json_text import naming
 from bitwright.problems.formats.json_text import read_json as read_json
 from bitwright.problems.formats.network_json import network_document as network_document
 from bitwright.problems.formats.network_json import network_from_document
@@ -45,7 +46,9 @@ def write_problem(problem: AllocationProblem, path: str | Path) -> None:
     elif suffix == ".npz":
         write_atomic(path, problem_to_npz(problem))
     else:
-        write_atomic(path, dump_json(problem_document(problem)) + "\n")
+        with naming(str(path)):
+            text = dump_json(problem_document(problem))
+        write_atomic(path, text + "\n")
 
 
 def _suffix(path: str | Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bitwright.problems.configuration import BitConfiguration
-from bitwright.problems.exact import exact, plain
+from bitwright.problems.exact import plain
 from bitwright.problems.formats.json_text import Place, naming
 from bitwright.problems.front import ParetoFront
 from bitwright.problems.precision import Precision
@@ -42,7 +42,8 @@ def bits_from_place(place: Place) -> BitConfiguration:
                 entry["weight_bits"].integer(), entry["activation_bits"].integer(), variant
             )
         items.append((name, precision))
-    return BitConfiguration(items)
+    with naming(place.source, place.path):
+        return BitConfiguration(items)
 
 
 def solution_document(solution: Solution) -> dict[str, Any]:
@@ -82,6 +83,9 @@ def solution_from_document(document: Any, source: str) -> Solution:
     root["format"].choice((SOLUTION_FORMAT,))
     bits = root["bits"]
     loss, bound = root["loss"], root["lower_bound"]
+    for name in ("gap", "relative_gap"):  # these follow from loss and lower bound
+        if name in root and root[name].value is not None:
+            root[name].real()
     explanation = root["explanation"].value if "explanation" in root else None
     with naming(source):
         return Solution(
@@ -89,18 +93,18 @@ def solution_from_document(document: Any, source: str) -> Solution:
             solver=root["solver"].text(),
             status=Status(root["status"].choice([s.value for s in Status])),
             configuration=None if bits.value is None else bits_from_place(bits),
-            loss=math.inf if loss.value is None else float(loss.number()),
-            lower_bound=-math.inf if bound.value is None else float(bound.number()),
+            loss=math.inf if loss.value is None else loss.real(),
+            lower_bound=-math.inf if bound.value is None else bound.real(),
             **{n: _figures(root[n]) for n in ("costs", "budgets", "slack") if n in root},
             explanation=None if explanation is None else root["explanation"].text(),
-            seconds=float(root["seconds"].number()) if "seconds" in root else 0.0,
+            seconds=root["seconds"].real() if "seconds" in root else 0.0,
             seed=root["seed"].integer() if "seed" in root else 0,
             version=root["version"].text() if "version" in root else "",
         )
 
 
 def _figures(place: Place) -> dict[str, int | float]:
-    return {name: plain(exact(value.number())) for name, value in place.fields()}
+    return {name: plain(value.exact()) for name, value in place.fields()}
 
 
 def front_document(front: ParetoFront) -> dict[str, Any]:
@@ -134,7 +138,7 @@ def front_from_document(document: Any, source: str) -> ParetoFront:
         place["costs"].keys(names)
         figures = _figures(place["costs"])
         values.append([figures[n] for n in names])
-        losses.append(float(place["loss"].number()))
+        losses.append(place["loss"].real())
         configurations.append(bits_from_place(place["bits"]) if "bits" in place else None)
     epsilon = root["epsilon"]
     with naming(source):
@@ -145,6 +149,8 @@ def front_from_document(document: Any, source: str) -> ParetoFront:
             cost_values=np.array(values).reshape(len(losses), len(names)),
             losses=np.array(losses),
             exact=root["exact"].boolean(),
-            epsilon=None if epsilon.value is None else float(epsilon.number()),
-            configurations=tuple(configurations) if any(configurations) else (),
+            epsilon=None if epsilon.value is None else epsilon.real(),
+            configurations=tuple(configurations)
+            if any(c is not None for c in configurations)
+            else (),
         )

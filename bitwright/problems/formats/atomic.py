@@ -13,7 +13,10 @@ from bitwright.problems.errors import InputError
 
 def write_atomic(path: str | Path, content: str | bytes) -> None:
     """Write a temporary file beside `path`, then rename it; raises `InputError` if that fails."""
-    data = content.encode() if isinstance(content, str) else content
+    try:
+        data = content.encode() if isinstance(content, str) else content
+    except UnicodeEncodeError as error:
+        raise InputError(f"{path}: cannot be written as UTF-8: {error.reason}") from None
     write_atomic_with(path, lambda stream: stream.write(data))
 
 
@@ -35,7 +38,7 @@ def write_atomic_with(path: str | Path, write: Callable[[IO[bytes]], object]) ->
         Path(temporary).replace(path)
         temporary = None
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
 
 from bitwright.problems.errors import InputError, nearest
-from bitwright.problems.exact import decimal_digits
+from bitwright.problems.exact import decimal_digits, exact
 
 
 def read_json(path: str | Path) -> Any:
@@ -47,6 +47,12 @@ def parse_json(text: str, source: str) -> Any:
     def refuse_constant(name: str) -> NoReturn:
         raise InputError(f"{source}: {name} is not a number that JSON allows")
 
+    def decimal(text: str) -> Decimal:
+        try:
+            return Decimal(text)
+        except InvalidOperation:  # an exponent beyond what Decimal holds
+            raise InputError(f"{source}: number out of range: {text[:60]}") from None
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         document = dict(pairs)
         if len(document) != len(pairs):
@@ -57,7 +63,7 @@ def parse_json(text: str, source: str) -> Any:
 
     try:
         return json.loads(
-            text, parse_float=Decimal, parse_constant=refuse_constant, object_pairs_hook=unique
+            text, parse_float=decimal, parse_constant=refuse_constant, object_pairs_hook=unique
         )
     except json.JSONDecodeError as error:
         raise InputError(
@@ -143,7 +149,8 @@ class Place:
                 self.fail(f"key {name!r} is missing")
 
     def __getitem__(self, key: str | int) -> Place:
-        step = f"[{key}]" if isinstance(key, int) else f".{key}" if self.path else key
+        name = key if isinstance(key, int) or key.isprintable() else repr(key)
+        step = f"[{name}]" if isinstance(key, int) else f".{name}" if self.path else f"{name}"
         return Place(self.value[key], self.source, f"{self.path}{step}")
 
     def __contains__(self, key: str) -> bool:
@@ -187,6 +194,15 @@ class Place:
             self.fail(f"must be a number, got {_short(self.value)}")
         return self.value
 
+    def exact(self) -> Fraction:
+        """The value as an exact number within the range of floats."""
+        with naming(self.source, self.path):
+            return exact(self.number())
+
+    def real(self) -> float:
+        """The value as the nearest float."""
+        return float(self.exact())
+
     def boolean(self) -> bool:
         """The value as true or false."""
         return (
@@ -202,5 +218,6 @@ class Place:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, default=str, ensure_ascii=False)
+    is_decimal = isinstance(value, Decimal)
+    text = str(value) if is_decimal else json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."

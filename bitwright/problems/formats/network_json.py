@@ -46,6 +46,7 @@ def network_from_document(document: Any, source: str) -> NetworkDescription:
     root = Place(document, source)
     root.keys(("format", "name", "layers"), ("ties", "totals", "costs"))
     root["format"].choice((FORMAT,))
+    _check_totals(root)
     ties = root["ties"].items() if "ties" in root else []
     with naming(source):
         return NetworkDescription(
@@ -55,25 +56,37 @@ def network_from_document(document: Any, source: str) -> NetworkDescription:
         )
 
 
+def _check_totals(root: Place) -> None:
+    if "totals" in root:
+        for _, total in root["totals"].fields():
+            total.integer()
+    if "costs" in root:
+        for _, totals in root["costs"].fields():
+            for _, total in totals.fields():
+                total.exact()
+
+
 def _layer(place: Place) -> LayerDescription:
     place.keys(
         ("name", "kind", "parameters", "macs", "input_shape", "output_shape"), ("fused", "pinned")
     )
     pinned = place["pinned"].value if "pinned" in place else None
-    return LayerDescription(
-        name=place["name"].text(),
-        kind=place["kind"].text(),
-        parameters=place["parameters"].integer(),
-        macs=place["macs"].integer(),
-        input_shape=tuple(p.integer() for p in place["input_shape"].items()),
-        output_shape=tuple(p.integer() for p in place["output_shape"].items()),
-        fused=tuple(p.text() for p in place["fused"].items()) if "fused" in place else (),
-        pinned=None if pinned is None else Precision.parse(pinned),
-    )
+    with naming(place.source, place.path):
+        return LayerDescription(
+            name=place["name"].text(),
+            kind=place["kind"].text(),
+            parameters=place["parameters"].integer(),
+            macs=place["macs"].integer(),
+            input_shape=tuple(p.integer() for p in place["input_shape"].items()),
+            output_shape=tuple(p.integer() for p in place["output_shape"].items()),
+            fused=tuple(p.text() for p in place["fused"].items()) if "fused" in place else (),
+            pinned=None if pinned is None else Precision.parse(pinned),
+        )
 
 
 def _tie(place: Place) -> Tie:
     place.keys(("layers", "side"), ("reason",))
     side: Any = place["side"].choice(SIDES)
     reason = place["reason"].text() if "reason" in place else ""
-    return Tie(tuple(p.text() for p in place["layers"].items()), side, reason)
+    with naming(place.source, place.path):
+        return Tie(tuple(p.text() for p in place["layers"].items()), side, reason)

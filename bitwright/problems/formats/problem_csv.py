@@ -73,6 +73,16 @@ def problem_to_csv(problem: AllocationProblem) -> str:
         raise InputError(
             f"problem {problem.name!r}: a CSV table cannot hold ties that share a layer; write JSON"
         )
+    for name in (*problem.layers, *problem.costs):
+        if name != name.strip() or not name.isprintable() or not name:
+            raise InputError(
+                f"problem {problem.name!r}: a CSV table cannot hold the name {name!r}; write JSON"
+            )
+    for name in (*_REQUIRED, *_OPTIONAL):
+        if name in problem.costs:
+            raise InputError(
+                f"problem {problem.name!r}: a CSV table cannot hold a cost named {name!r}; write JSON"
+            )
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*_REQUIRED, *_OPTIONAL, *problem.costs])

@@ -41,8 +41,8 @@ def _layer(place: Place) -> LayerChoices:
     channels = None
     if "channels" in place and place["channels"].value is not None:
         bounds = [p.integer() for p in place["channels"].items()]
-        if len(bounds) != 2 or not 0 <= bounds[0] < bounds[1]:
-            place["channels"].fail(f"must be [start, stop] with 0 <= start < stop, got {bounds}")
+        if len(bounds) != 2:
+            place["channels"].fail(f"must be [start, stop], got {bounds}")
         channels = (bounds[0], bounds[1])
     choices = tuple(_choice(p) for p in place["choices"].items())
     return LayerChoices(name, choices, channels)
@@ -54,7 +54,7 @@ def _choice(place: Place) -> Choice:
     weight, activation = place["weight_bits"].integer(), place["activation_bits"].integer()
     with naming(place.source, place.path):
         precision = Precision(weight, activation, variant)
-    return Choice(precision, float(place["loss"].number()), _numbers(place["costs"]))
+    return Choice(precision, place["loss"].real(), _numbers(place["costs"]))
 
 
 def _numbers(place: Place) -> dict[str, Number]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +22,14 @@ _COST = "cost_"
 def problem_from_npz(path: str | Path) -> AllocationProblem:
     """Read the arrays that `formats` describes; the problem is named after the file."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        # Opened here because numpy leaves the file of a broken archive open.
+        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            arrays = {name: np.asanyarray(archive[name]) for name in archive.files}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zipfile.LargeZipFile,
-    ) as error:
-        raise InputError(f"{path}: not a readable NPZ file without pickles: {error}") from None
+    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds for a broken file
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{path}: not a readable NPZ file without pickles: {reason}") from None
     with naming(str(path)):
         return _problem(Path(path).stem, arrays)
 
@@ -51,9 +44,14 @@ def _problem(name: str, arrays: dict[str, NDArray[Any]]) -> AllocationProblem:
                 f"unknown array {key!r}; {nearest(key, (*_REQUIRED, 'ties', 'cost_<name>'))}"
             )
     names = arrays["layer_names"]
-    if names.dtype.kind not in "US":
-        raise InputError(f"layer_names must be strings, got {names.dtype}")
-    layers = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in names.ravel())
+    if names.dtype.kind not in "US" or names.ndim != 1:
+        raise InputError(
+            f"layer_names must be a list of strings, got {names.dtype} of shape {names.shape}"
+        )
+    try:
+        layers = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in names)
+    except UnicodeDecodeError:
+        raise InputError("layer_names given as bytes must be UTF-8") from None
     costs = {
         key.removeprefix(_COST): ExactColumn.of(_numbers(key, array), key)
         for key, array in arrays.items()
@@ -113,8 +111,19 @@ def problem_to_npz(problem: AllocationProblem) -> bytes:
     for what, value in lost.items():
         if value:
             raise InputError(f"problem {problem.name!r}: NPZ arrays cannot hold {what}; write JSON")
+    names = np.array(problem.layers)
+    for name, held in zip(problem.layers, names.tolist(), strict=True):
+        if name != held:
+            raise InputError(
+                f"problem {problem.name!r}: NPZ arrays cannot hold the layer name {name!r}; write JSON"
+            )
+    for name in problem.costs:
+        if not name.isprintable():
+            raise InputError(
+                f"problem {problem.name!r}: NPZ arrays cannot hold the cost name {name!r}; write JSON"
+            )
     arrays: dict[str, NDArray[Any]] = {
-        "layer_names": np.array(problem.layers),
+        "layer_names": names,
         "choice_start": problem.choice_start,
         "weight_bits": problem.weight_bits.astype(np.int16),
         "activation_bits": problem.activation_bits.astype(np.int16),

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from bitwright.problems.errors import InputError, nearest
-from bitwright.problems.formats.json_text import read_text
+from bitwright.problems.exact import exact
+from bitwright.problems.formats.json_text import naming, read_text
 
 _DELIMITERS = ",;\t"
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
@@ -43,7 +44,7 @@ class Row:
         if self.decimal_comma and _DECIMAL_COMMA.fullmatch(text):
             text = text.replace(",", ".")
         try:
-            value = Decimal(text)
+            value = Decimal(text.replace("_", "?"))  # Decimal, no spreadsheet, reads 1_000
         except InvalidOperation:
             self.fail(column, "must be a number")
         return value if value.is_finite() else self.fail(column, "must be finite")
@@ -51,11 +52,9 @@ class Row:
     def integer(self, column: str) -> int:
         """The cell as an integer; 8.0 counts as 8."""
         value = self.number(column)
-        return (
-            int(value)
-            if value == value.to_integral_value()
-            else self.fail(column, "must be an integer")
-        )
+        with naming(self.source, f"line {self.line}"):
+            number = exact(value, column)
+        return int(number) if number.denominator == 1 else self.fail(column, "must be an integer")
 
 
 @dataclass(frozen=True)

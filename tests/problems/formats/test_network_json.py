@@ -1,0 +1,107 @@
+"""Networks as JSON: the contract's example, round trips, and bad layers."""
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bitwright.problems import InputError, LayerDescription, NetworkDescription, Precision, Tie
+from bitwright.problems.formats import network_document, read_network, write_network
+from bitwright.problems.formats.json_text import parse_json
+from bitwright.problems.formats.network_json import network_from_document
+
+from ..strategies import names, precisions, some
+from .documents import FULL_NETWORK, NETWORK
+from .test_problem_json import at
+
+SHAPES = st.lists(st.integers(1, 10**6), max_size=4)
+
+
+def read(document):
+    return network_from_document(parse_json(json.dumps(document), "file"), "file")
+
+
+def test_the_network_of_the_contract_means_what_it_says():
+    """Every figure of the example is read, and the layer is written as it was."""
+    example = json.loads(NETWORK)
+    network = read(example)
+    assert (network.name, network.names) == ("resnet18", ("layer1.0.conv1",))
+    layer = network["layer1.0.conv1"]
+    assert (layer.kind, layer.parameters, layer.macs) == ("Conv2d", 36864, 115605504)
+    assert (layer.input_shape, layer.output_shape) == ((1, 64, 56, 56), (1, 64, 56, 56))
+    assert (layer.fused, layer.pinned) == (("layer1.0.bn1", "layer1.0.relu"), None)
+    written = network_document(network, example["costs"])
+    assert written == {**example, "totals": {"parameters": 36864, "macs": 115605504}}
+
+
+@st.composite
+def networks(draw):
+    layers = [
+        LayerDescription(
+            name,
+            draw(st.sampled_from(["Conv2d", "Linear"])),
+            draw(st.integers(0, 10**12)),
+            draw(st.integers(0, 10**15)),
+            draw(SHAPES),
+            draw(SHAPES),
+            draw(st.lists(names, max_size=2)),
+            draw(st.none() | precisions),
+        )
+        for name in draw(st.lists(names, min_size=1, max_size=4, unique=True))
+    ]
+    ties = [Tie([x.name for x in layers], "activation", draw(names))] if len(layers) > 1 else []
+    return NetworkDescription(draw(names), layers, ties)
+
+
+@some
+@given(networks())
+def test_networks_read_back_equal(tmp_path, network):
+    """Layers, pins, ties and their reasons survive; the totals are sums."""
+    path = tmp_path / "network.json"
+    write_network(network, path)
+    read_back = read_network(path)
+    assert read_back == network
+    assert [t.reason for t in read_back.ties] == [t.reason for t in network.ties]
+    totals = json.loads(path.read_text())["totals"]
+    assert totals["macs"] == sum(layer.macs for layer in network)
+    assert totals["parameters"] == sum(layer.parameters for layer in network)
+
+
+def test_what_follows_may_be_left_out():
+    """Ties, totals, costs, fused and pinned are optional."""
+    document = {k: FULL_NETWORK[k] for k in ("format", "name", "layers")}
+    for key in ("fused", "pinned"):
+        document = at(document, ("layers", 0, key), None)
+    layer = read(document).layers[0]
+    assert (layer.fused, layer.pinned) == ((), None)
+    assert read(FULL_NETWORK).layers[0].pinned == Precision(8, 8)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("layers", 0, "macs"), -1, "layers[0]: layer 'a': macs must not be negative, got -1"),
+        (("layers", 0, "macs"), 1.5, "layers[0].macs: must be an integer, got 1.5"),
+        (("layers", 0, "mac"), 1, "layers[0]: unknown key 'mac'; did you mean 'macs'"),
+        (("layers", 0, "pinned"), "8", "layers[0]: a precision is written like 'w4a8'"),
+        (("layers", 0, "input_shape", 1), "64", "layers[0].input_shape[1]: must be an integer"),
+        (("layers", 0, "name"), "", "layers[0]: a layer needs a name"),
+        (("layers", 0, "name"), "b", "network 'resnet18' has two layers named 'b'"),
+        (("layers",), [], "network 'resnet18' has no layer that computes with weights"),
+        (("ties", 0, "layers"), ["a", "x"], "tie names unknown layer 'x'"),
+        (("ties", 0, "layers"), ["a"], "ties[0]: a tie needs two or more different layers"),
+        (
+            ("ties", 0, "side"),
+            "activations",
+            "ties[0].side: 'activations' is unknown; did you mean",
+        ),
+        (("totals", "macs"), 1.5, "totals.macs: must be an integer"),
+        (("costs", "w8a8", "bitops"), "1", "costs.w8a8.bitops: must be a number"),
+    ],
+)
+def test_bad_networks_are_named_by_file_place_and_rule(path, value, message):
+    """One line: file, place, rule, value, nearest valid name."""
+    with pytest.raises(InputError, match="^file: " + re.escape(message)):
+        read(at(FULL_NETWORK, path, value))

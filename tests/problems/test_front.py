@@ -1,0 +1,174 @@
+"""Fronts: the filter against brute force, the hypervolume against a grid, and the rules."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from bitwright.problems import BitConfiguration, InputError, ParetoFront, Precision, non_dominated
+
+from .strategies import many, some
+
+
+def front(values, losses, **changes):
+    costs = tuple(f"cost{k}" for k in range(np.ndim(values) and np.atleast_2d(values).shape[1]))
+    fields = {"problem": "p", "solver": "s", "costs": costs, "exact": True, "epsilon": 0.0}
+    return ParetoFront(**{**fields, "cost_values": values, "losses": losses, **changes})
+
+
+@st.composite
+def clouds(draw, costs=None):
+    """Points on a coarse grid, so that equal costs, losses and whole points are common."""
+    shape = draw(st.integers(0, 12)), costs or draw(st.integers(1, 3))
+    values = draw(hnp.arrays(np.int64, shape, elements=st.integers(0, 4)))
+    return values, draw(hnp.arrays(np.float64, shape[0], elements=st.integers(-2, 3).map(float)))
+
+
+def brute_force(values, losses):
+    """Points that no other beats, the first of equal ones, by ascending costs and loss."""
+    points = [(*v, w) for v, w in zip(values.tolist(), losses.tolist(), strict=True)]
+    kept = [
+        i
+        for i, p in enumerate(points)
+        if p not in points[:i]
+        and not any(q != p and all(x <= y for x, y in zip(q, p, strict=True)) for q in points)
+    ]
+    return sorted(kept, key=points.__getitem__)
+
+
+def front_of(cloud):
+    values, losses = cloud
+    kept = non_dominated(values, losses)
+    return front(values[kept], losses[kept], costs=("a", "b", "c")[: values.shape[1]])
+
+
+@some
+@given(clouds())
+@example((np.empty((0, 2), dtype=np.int64), np.empty(0)))
+def test_the_filter_equals_brute_force(cloud):
+    """One, two and three costs, with duplicates and equal costs; the input is left alone."""
+    before = [a.copy() for a in cloud]
+    assert non_dominated(*cloud).tolist() == brute_force(*cloud)
+    for array, copy in zip(cloud, before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.slow
+@many
+@given(clouds())
+def test_the_filter_equals_brute_force_on_many(cloud):
+    """The same over many more clouds."""
+    assert non_dominated(*cloud).tolist() == brute_force(*cloud)
+
+
+def test_a_point_with_a_nan_is_left_out():
+    """It neither stands in the front nor pushes others out of it."""
+    assert non_dominated([1, 2, 3], [np.nan, 5, 4]).tolist() == [1, 2]
+    assert non_dominated([[np.nan, 0], [1, 1]], [0, 1]).tolist() == [1]
+
+
+@some
+@given(clouds())
+def test_a_front_keeps_the_non_dominated_points(cloud):
+    """Points ascend by first cost, and each is one of the cloud with its numbers unchanged."""
+    values, losses = cloud
+    kept = brute_force(values, losses)
+    read = [(*p.costs.values(), p.loss) for p in front_of(cloud)]
+    assert read == [(*values[i].tolist(), losses[i]) for i in kept]
+    firsts = [p[0] for p in read]
+    assert firsts == sorted(firsts)
+
+
+@some
+@given(clouds(costs=1), st.integers(-1, 6), st.integers(-3, 5))
+def test_the_hypervolume_counts_dominated_cells(cloud, cost, loss):
+    """On integer points it is the number of unit cells that some point dominates."""
+    values, losses = cloud
+    cells = sum(
+        any(v <= x and w <= y for v, w in zip(values[:, 0], losses, strict=True))
+        for x in range(-1, cost)
+        for y in range(-3, loss)
+    )
+    assert front_of(cloud).hypervolume((cost, loss)) == cells
+
+
+def test_the_hypervolume_takes_one_cost():
+    """More objectives are refused."""
+    with pytest.raises(InputError, match="hypervolume takes one cost and one loss, got 2 costs"):
+        front([[1, 2]], [0.0], costs=("a", "b")).hypervolume((3, 3, 3))
+
+
+@some
+@given(clouds(), st.integers(1, 15))
+def test_a_spread_reaches_both_ends_evenly(cloud, points):
+    """At most so many, each once and in order, each nearest to one of the evenly spaced costs."""
+    whole = front_of(cloud)
+    taken = whole.spread(points)
+    assert len(taken) <= points
+    assert taken.tolist() == sorted(set(taken.tolist()))
+    if points >= len(whole):
+        assert taken.tolist() == list(range(len(whole)))
+        return
+    firsts = whole.cost_values[:, 0]
+    ends = {firsts[0], firsts[-1]} if points > 1 else {firsts[0]}
+    assert ends <= set(firsts[taken])
+    wanted = np.linspace(firsts[0], firsts[-1], points)
+    nearest = np.abs(firsts[:, None] - wanted).min(axis=0)
+    assert all(np.isclose(np.abs(firsts[i] - wanted), nearest).any() for i in taken)
+    assert np.allclose(np.abs(firsts[taken][:, None] - wanted).min(axis=0), nearest)
+
+
+def test_a_spread_needs_a_point():
+    """Zero points are refused."""
+    with pytest.raises(InputError, match="points must be 1 or more, got 0"):
+        front([1], [1.0], costs=("ms",)).spread(0)
+
+
+def test_points_carry_their_configuration():
+    """Costs are plain integers or floats by name, and bits are there where they were kept."""
+    bits = BitConfiguration({"fc": Precision(4, 4)})
+    kept = front([[1], [2]], [2.0, 1.0], costs=("ms",), configurations=[bits, None])
+    assert [(p.costs, p.loss, p.configuration) for p in kept] == [
+        ({"ms": 1}, 2.0, bits),
+        ({"ms": 2}, 1.0, None),
+    ]
+    assert isinstance(kept[0].costs["ms"], int)
+    assert isinstance(front([0.5], [1.0], costs=("ms",))[0].costs["ms"], float)
+    assert front([1], [1.0], costs=("ms",))[0].configuration is None
+
+
+def test_the_callers_arrays_stay_theirs():
+    """Arrays are copied, and the front's own cannot be written."""
+    values, losses = np.array([[1], [2]]), np.array([2.0, 1.0])
+    kept = front(values, losses, costs=("ms",))
+    values[:] = 9
+    losses[:] = 9
+    assert kept == front([1, 2], [2, 1], costs=("ms",))
+    for array in (kept.cost_values, kept.losses):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+
+
+@pytest.mark.parametrize(
+    ("values", "losses", "changes", "message"),
+    [
+        ([1, 2], [1, 1], {}, "must be non-dominated and ascend by first cost"),
+        ([1, 1], [2, 1], {}, "must be non-dominated"),
+        ([2, 1], [1, 2], {}, "must be non-dominated and ascend by first cost"),
+        ([1, 1], [1, 1], {}, "must be non-dominated"),
+        ([[1, 2], [1, 1]], [1, 2], {"costs": ("a", "b")}, "must be non-dominated and ascend"),
+        ([1, np.nan], [2, 1], {}, "the costs and losses of a front must be finite"),
+        ([1, 2], [np.inf, 1], {}, "the costs and losses of a front must be finite"),
+        ([1, 2, 3], [2, 1], {}, "must have shape (points, costs) = (2, 1), got (3,)"),
+        ([[1, 2, 3], [3, 2, 1]], [3, 2, 1], {"costs": ("a", "b")}, "(3, 2), got (2, 3)"),
+        ([], [], {"costs": ()}, "a front needs one or more costs"),
+        ([1], [1], {"configurations": [None] * 2}, "a front of 1 points needs as many configurat"),
+    ],
+)
+def test_what_is_no_front_is_refused(values, losses, changes, message):
+    """Dominated, equal and unordered points, and wrong shapes, each with its message."""
+    with pytest.raises(InputError, match=re.escape(message)):
+        front(values, losses, **{"costs": ("ms",), **changes})
