@@ -93,20 +93,28 @@ class ParetoFront(ArrayValue):
         )
 
     def spread(self, points: int) -> NDArray[np.int64]:
-        """Indices of at most `points` points, both ends among them, spread evenly over the first cost.
+        """Indices of `points` points spread along the front, both ends among them; all if it has fewer.
 
-        Each is the point nearest to one of the evenly spaced costs; a point is taken once.
+        Distance along the front is that in costs plus that in loss, each as a share of its range, so
+        that steep and flat parts both get points. A single point is the cheapest.
         """
         if points < 1:
             raise InputError(f"points must be 1 or more, got {points}")
         if points >= len(self):
             return np.arange(len(self))
-        first = self.cost_values[:, 0].astype(np.float64)
-        wanted = np.linspace(first[0], first[-1], points)
-        right = np.clip(np.searchsorted(first, wanted), 1, len(first) - 1)
-        left = right - 1
-        nearest = np.where(wanted - first[left] <= first[right] - wanted, left, right)
-        return np.unique(nearest)
+        along = self._distance_along()
+        wanted = np.linspace(0.0, along[-1], points)
+        taken = {int(np.abs(along - w).argmin()) for w in wanted}
+        while len(taken) < points:
+            taken.add(_in_widest_gap(np.array(sorted(taken)), along))
+        return np.array(sorted(taken))
+
+    def _distance_along(self) -> NDArray[np.float64]:
+        """How far along the front every point is, shape (P,), from 0."""
+        figures = np.column_stack([self.cost_values.astype(np.float64), self.losses])
+        ranges = np.ptp(figures, axis=0)
+        steps = np.abs(np.diff(figures, axis=0)) / np.where(ranges > 0, ranges, 1.0)
+        return np.concatenate([[0.0], np.cumsum(steps.sum(axis=1))])
 
     def hypervolume(self, reference: Sequence[float]) -> float:
         """Volume dominated by the front up to `reference` = (cost, ..., loss); higher is better.
@@ -124,6 +132,15 @@ class ParetoFront(ArrayValue):
                 volume += (reference[0] - cost) * (above - loss)
                 above = loss
         return volume
+
+
+def _in_widest_gap(taken: NDArray[np.int64], along: NDArray[np.float64]) -> int:
+    """The point nearest to the middle of the widest gap between taken ones that holds others."""
+    widths = np.where(np.diff(taken) > 1, np.diff(along[taken]), -1.0)
+    left = int(widths.argmax())
+    between = np.arange(taken[left] + 1, taken[left + 1])
+    middle = (along[taken[left]] + along[taken[left + 1]]) / 2
+    return int(between[np.abs(along[between] - middle).argmin()])
 
 
 def non_dominated(cost_values: ArrayLike, losses: ArrayLike) -> NDArray[np.int64]:

@@ -81,52 +81,60 @@ def read_table(path: str | Path) -> Table:
 
 
 def parse_table(text: str, source: str) -> Table:
-    """Read CSV text; `source` names it in errors."""
-    lines = text.splitlines(keepends=True)
-    header, skipped = {}, 0
-    for line in lines:
-        if not line.strip():
-            skipped += 1
-        elif line.startswith("#"):
+    """Read CSV text; `source` names it in errors.
+
+    Spreadsheets pad every line to the widest one: blank cells behind the last column are ignored.
+    """
+    delimiter = _delimiter(text)
+    header: dict[str, str] = {}
+    columns: tuple[str, ...] = ()
+    rows = []
+    for number, record in _records(text, delimiter, source):
+        cells = [cell.strip() for cell in record]
+        while cells and not cells[-1] and len(cells) > len(columns):
+            cells.pop()
+        if not any(cells):
+            continue
+        if not columns and cells[0].startswith("#"):
+            line = delimiter.join(record).rstrip(f"{delimiter} ").lstrip()
             key, _, value = line[1:].partition(":")
             header[key.strip()] = value.strip()
-            skipped += 1
-        else:
-            break
-    body = "".join(lines[skipped:])
-    if not body:
-        raise InputError(f"{source}: the table is empty; its first row must name the columns")
-    first = body.splitlines()[0]
-    delimiter = max(_DELIMITERS, key=first.count)
-    records = _records(body, delimiter, source, skipped)
-    _, names = next(records)
-    columns = tuple(name.strip() for name in names)
-    for name in columns:
-        if columns.count(name) > 1:
-            raise InputError(f"{source}: column {name!r} is given twice")
-    rows = []
-    for number, cells in records:
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(columns):
+        elif not columns:
+            columns = _named(cells, source)
+        elif len(cells) != len(columns):
+            hint = "; is the name of a column missing?" if len(cells) > len(columns) else ""
             raise InputError(
-                f"{source}: line {number}: {len(columns)} cells expected, got {len(cells)}"
+                f"{source}: line {number}: {len(columns)} cells expected, got {len(cells)}{hint}"
             )
-        row = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
-        rows.append(Row(source, number, row, delimiter == ";"))
+        else:
+            rows.append(
+                Row(source, number, dict(zip(columns, cells, strict=True)), delimiter == ";")
+            )
+    if not columns:
+        raise InputError(f"{source}: the table is empty; its first row must name the columns")
     if not rows:
         raise InputError(f"{source}: the table has no rows under its column names")
     return Table(source, columns, header, tuple(rows))
 
 
-def _records(
-    body: str, delimiter: str, source: str, skipped: int
-) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter, strict=True)
+def _delimiter(text: str) -> str:
+    """The delimiter that the row of column names uses most."""
+    lines = (line for line in text.splitlines() if line.strip(f'{_DELIMITERS} "'))
+    names = next((line for line in lines if not line.lstrip(' "').startswith("#")), "")
+    return max(_DELIMITERS, key=names.count)
+
+
+def _named(names: list[str], source: str) -> tuple[str, ...]:
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{source}: column {name!r} is given twice")
+    return tuple(names)
+
+
+def _records(text: str, delimiter: str, source: str) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         for record in reader:
-            yield reader.line_num + skipped, record
+            yield reader.line_num, record
     except csv.Error as error:
-        raise InputError(
-            f"{source}: line {reader.line_num + skipped}: not valid CSV: {error}"
-        ) from None
+        raise InputError(f"{source}: line {reader.line_num}: not valid CSV: {error}") from None

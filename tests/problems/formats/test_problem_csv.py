@@ -113,7 +113,7 @@ def test_optional_columns_may_be_missing(tmp_path):
     ("old", "new", "message"),
     [
         ("loss,", "lose,", "column 'loss' is missing; did you mean 'lose'"),
-        ("latency_ms", " ", "a column has no name"),
+        ("latency_ms", " ", "is the name of a column missing"),
         ("conv1,4,4,0.5", ",4,4,0.5", "line 2: layer must not be empty"),
         ("conv1,4,4", "conv1,4.5,4", "line 2: weight_bits must be an integer, got '4.5'"),
         ("conv1,4,4", "conv1,0,4", "line 2: weight_bits must be an integer from 1 to 32, got 0"),

@@ -122,3 +122,12 @@ def test_files_in_other_encodings_are_refused(tmp_path):
     path.write_bytes("a,b\n1,2".encode("utf-16"))
     with pytest.raises(InputError, match=r"t\.csv: not UTF-8 text \(byte 0\)"):
         read_table(path)
+
+
+def test_what_spreadsheets_pad_is_ignored():
+    """Header lines quoted and padded to the table's width, and blank cells behind it, are no content."""
+    text = '"# device: board; rev 2";;;\n# date: 2026-01-01;;;\nlayer;bits;ms;\nconv1;8;0,5;\n;;;\n'
+    table = parse_table(text, "t.csv")
+    assert table.columns == ("layer", "bits", "ms")
+    assert table.header == {"device": "board; rev 2", "date": "2026-01-01"}
+    assert [row.number("ms") for row in table.rows] == [Decimal("0.5")]
