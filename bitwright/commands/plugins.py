@@ -1,0 +1,35 @@
+"""List the solvers, cost models, significance measures and tasks that are installed."""
+
+from __future__ import annotations
+
+import argparse
+from typing import get_args
+
+from bitwright import plugins
+from bitwright.commands.shared import answer, text_table
+from bitwright.problems.formats import dump_json
+
+EXAMPLES = """examples:
+  bitwright plugins
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--json", action="store_true", help="print the list as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what is registered; nothing is imported, so a broken plug-in is listed too."""
+    found = [
+        (kind, name, point.value, point.dist.name if point.dist else "")
+        for kind in get_args(plugins.Kind)
+        for name, points in plugins.known(kind).items()
+        for point in points
+    ]
+    if options.json:
+        keys = ("kind", "name", "object", "package")
+        answer(dump_json([dict(zip(keys, row, strict=True)) for row in found]))
+    else:
+        answer(text_table(["kind", "name", "object", "package"], found))
+    return 0

@@ -1,0 +1,90 @@
+"""Arguments and output that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from bitwright.problems.budgets import Budget
+from bitwright.problems.errors import InputError
+from bitwright.problems.protocols import Effort
+from bitwright.problems.solution import Status
+
+EXIT_STATUS = {Status.OPTIMAL: 0, Status.FEASIBLE: 0, Status.INFEASIBLE: 3, Status.STOPPED: 4}
+
+
+def add_solving_arguments(parser: argparse.ArgumentParser, solver_help: str) -> None:
+    """Add what `solve` and `front` both take."""
+    parser.add_argument("problem", help="problem file: .json, .csv or .npz")
+    parser.add_argument(
+        "--budget", action="append", default=[], metavar="NAME=VALUE",
+        help="limit on a cost: a number, a share of its range (50%%) or a number with a unit "
+             "(size_bytes=1.5MB); may be given several times",
+    )  # fmt: skip
+    parser.add_argument("--solver", metavar="NAME", help=solver_help)
+    parser.add_argument("--seed", type=seed, default=0, help="seed of the solver (default 0)")
+    parser.add_argument(
+        "--seconds", type=float, metavar="S", help="stop the solver after S seconds"
+    )
+    parser.add_argument(
+        "--states", type=int, metavar="N", help="stop the solver after N states or nodes"
+    )
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no messages on stderr")
+
+
+def seed(text: str) -> int:
+    """A seed as numpy takes it."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a seed is an integer of at least 0, got {text!r}")
+    return int(text)
+
+
+def budgets_of(options: argparse.Namespace) -> tuple[Budget, ...]:
+    """The budgets given on the command line; one per cost."""
+    budgets = tuple(Budget.parse(text) for text in options.budget)
+    names = [b.cost for b in budgets]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"budget {name!r} is given twice")
+    return budgets
+
+
+def effort_of(options: argparse.Namespace) -> Effort:
+    """The effort given on the command line."""
+    return Effort(states=options.states, seconds=options.seconds)
+
+
+def say(options: argparse.Namespace, message: str) -> None:
+    """Write a message to stderr unless `--quiet` was given."""
+    if not options.quiet:
+        sys.stderr.write(f"{message}\n")
+
+
+def answer(text: str) -> None:
+    """Write an answer to stdout, whole; raises `InputError` where its encoding lacks a character."""
+    try:
+        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+    except UnicodeEncodeError as error:
+        missing = text[error.start : error.start + 1]
+        raise InputError(
+            f"the output's encoding {error.encoding!r} has no character {missing!a}; "
+            "with PYTHONUTF8=1 it is utf-8"
+        ) from None
+
+
+def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay out a table with the first column to the left and all others to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = zip(cells, widths, strict=True)
+        return "  ".join([first[0].ljust(first[1]), *(c.rjust(w) for c, w in others)]).rstrip()
+
+    return "\n".join([line(head), line(["-" * w for w in widths]), *(line(row) for row in rows)])
+
+
+def figure(value: float) -> str:
+    """A figure for people: integers in full, others with six significant digits."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"

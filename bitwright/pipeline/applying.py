@@ -1,0 +1,45 @@
+"""Putting a solution on somebody's own model, for his own training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any
+
+from torch import nn
+
+from bitwright.networks import read_network
+from bitwright.problems.configuration import BitConfiguration
+from bitwright.problems.errors import InputError
+from bitwright.problems.solution import Solution
+from bitwright.quantization import calibrate, quantized_copy
+
+
+def quantized_model(
+    model: nn.Module,
+    answer: Solution | BitConfiguration,
+    batches: Iterable[tuple[Any, ...]],
+    weight_rule: str,
+    activation_rule: str,
+) -> nn.Module:
+    """Calibrate on the batches and return a trainable copy with the answer's bits."""
+    configuration = answer.configuration if isinstance(answer, Solution) else answer
+    if configuration is None:
+        raise InputError(
+            "the solution has no configuration to apply; look at its status and explanation"
+        )
+    remaining = iter(batches)
+    first = next(remaining, None)
+    if first is None:
+        raise InputError(
+            "batches is empty; one batch or more is needed to find the ranges of activations"
+        )
+    network = read_network(model, first, type(model).__name__).description
+    calibration = calibrate(
+        model,
+        network,
+        chain([first], remaining),
+        weight_rule=weight_rule,
+        activation_rule=activation_rule,
+    )
+    return quantized_copy(model, configuration, calibration)

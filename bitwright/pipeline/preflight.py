@@ -1,0 +1,28 @@
+"""What would make a later stage fail, found before the first one: hours of training are not for a typo."""
+
+from __future__ import annotations
+
+from bitwright.cost_models import tabulate
+from bitwright.pipeline.work import Work
+from bitwright.problems.errors import InputError, nearest
+from bitwright.significance import given_classes
+
+
+def check(work: Work) -> None:
+    """Raise `InputError` for pins, plug-ins, costs and classes that a later stage would refuse."""
+    config = work.config
+    network = work.read_network().description
+    for section in config.significance:
+        work.plugin("significance", section)
+    if config.solver is not None:
+        work.plugin("solvers", config.solver)
+    models = [work.plugin("cost_models", section) for section in config.costs]
+    tabulate(network, work.candidates_in(network), models)
+    asked = [("front", config.front.cost)]
+    asked += [(f"solutions.{name}", cost) for name, s in config.solutions.items() for cost in s]
+    known = [model.name for model in models]
+    for place, cost in asked:
+        if cost not in known:
+            raise InputError(f"{place}: unknown cost {cost!r}; {nearest(cost, known)}")
+    if config.critical.classes is not None:
+        given_classes(config.critical.classes, work.task.classes)

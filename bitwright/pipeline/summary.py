@@ -1,0 +1,86 @@
+"""The summary of a finished run, for the terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bitwright.commands.shared import figure, text_table
+
+
+def summary_text(run: Path) -> str:
+    """What was found, in a screenful: the critical classes, the solutions, and what was measured."""
+    critical, network, verified = (
+        _json(run / f"{n}.json") for n in ("critical", "network", "verified")
+    )
+    base, metric = verified["float"]["quality"], verified["main_metric"]
+    parts = [
+        f"{network['name']}: {len(network['layers'])} layers, {network['totals']['parameters']:,} weights; "
+        f"float {metric} {base['metrics'][metric]:.4f}, critical classes {_figure(base['critical'])}",
+        _sentence(critical["sentence"]),
+        _solutions(run),
+        _measured(verified, metric),
+        _pictures(run),
+    ]
+    return "\n\n".join(parts)
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _solutions(run: Path) -> str:
+    rows, notes = [], []
+    for path in sorted((run / "solutions").glob("*.json")):
+        solution = _json(path)
+        used = ", ".join(
+            f"{n} {figure(solution['costs'][n])} of {figure(b)}"
+            if n in solution["costs"]
+            else f"{n} <= {figure(b)}"
+            for n, b in solution["budgets"].items()
+        )
+        loss = "-" if solution["loss"] is None else figure(solution["loss"])
+        rows.append([path.stem, solution["status"], loss, used])
+        if solution["explanation"]:
+            notes.append(f"{path.stem}: {solution['explanation']}")
+    table = text_table(["solution", "status", "loss", "budgets"], rows)
+    return "\n".join([table, *notes])
+
+
+def _measured(verified: Any, metric: str) -> str:
+    """Costs and losses of every point, and its quality after PTQ and QAT on the test split."""
+    rows = []
+    for p in verified["points"]:
+        qat = p["qat"]
+        rows.append([
+            p["name"], figure(p["costs"][verified["cost"]]), _figure(p["predicted_loss"]),
+            _figure(p["measured_loss"]["critical"]), _figure(p["ptq"]["metrics"][metric]),
+            _figure(qat and qat["metrics"][metric]["mean"]), _figure(p["ptq"]["critical"]),
+            _figure(qat and qat["critical"]["mean"]), "dominated" if p["dominated"] else "",
+        ])  # fmt: skip
+    head = [
+        "verified",
+        verified["cost"],
+        "predicted",
+        "measured",
+        f"{metric} PTQ",
+        "QAT",
+        "critical PTQ",
+        "QAT",
+        "",
+    ]
+    return text_table(head, rows)
+
+
+def _pictures(run: Path) -> str:
+    names = ", ".join(f"{n}.png" for n in ("pareto", "significance", "confusion"))
+    return f"Pictures: {run}/ {names} (and .svg)\nReport: {run / 'report.html'}"

@@ -1,0 +1,39 @@
+"""Stages `train` and `read`: the float network, and its description."""
+
+from __future__ import annotations
+
+from safetensors.torch import save
+
+from bitwright.pipeline.folder import fingerprint
+from bitwright.pipeline.work import FLOAT_WEIGHTS, Work
+from bitwright.problems.formats import dump_json, network_document, write_atomic
+from bitwright.quantization import fit
+
+
+def train(work: Work) -> list[str]:
+    """Train the float network by the recipe, from the run's seed; a killed training goes on."""
+    model, config = work.fresh_model(), work.config
+    identity = fingerprint(
+        task=config.task.name, recipe=config.document()["training"], seed=config.seed
+    )
+    checkpoint = work.folder / f"checkpoints/float-{identity[:12]}.pt"
+    with work.reporter.bar("training") as bar:
+        fit(
+            model,
+            work.task,
+            config.training,
+            seed=config.seed,
+            checkpoint=checkpoint,
+            progress=lambda epoch, epochs, loss: bar.update(epoch, epochs, f"loss {loss:.3f}"),
+        )
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    write_atomic(work.folder / FLOAT_WEIGHTS, save(weights))
+    checkpoint.unlink(missing_ok=True)
+    return [FLOAT_WEIGHTS]
+
+
+def read(work: Work) -> list[str]:
+    """Run the network once and write down its layers, ties and pins."""
+    description = work.read_network().description
+    write_atomic(work.folder / "network.json", dump_json(network_document(description)) + "\n")
+    return ["network.json"]

@@ -1,0 +1,120 @@
+"""The registry: solvers, cost models, significance measures and tasks by name, from entry points.
+
+Ours and other people's come through the same door. Names are listed without importing anything; a
+plug-in that cannot be imported spoils only its own use.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+
+from bitwright.problems.errors import BitwrightError, InputError, nearest
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Kind = Literal["solvers", "cost_models", "significance", "tasks"]
+
+_WORDS = {
+    "solvers": "solver",
+    "cost_models": "cost model",
+    "significance": "significance measure",
+    "tasks": "task",
+}
+
+
+class PluginError(BitwrightError, ImportError):
+    """A registered plug-in could not be loaded or made; the message names it and its package."""
+
+
+def known(kind: Kind) -> dict[str, list[EntryPoint]]:
+    """The registered entry points of a kind by name; nothing is imported."""
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=f"bitwright.{kind}"):
+        same = found.setdefault(point.name, [])
+        # An editable install beside a wheel lists one plug-in twice; that is no contradiction.
+        if all(point.value != other.value for other in same):
+            same.append(point)
+    return dict(sorted(found.items()))
+
+
+def load(kind: Kind, name: str) -> type[Any]:
+    """Import the plug-in class of that name; raises `InputError` or `PluginError`."""
+    registered = known(kind)
+    word = _WORDS[kind]
+    if name not in registered:
+        raise InputError(f"unknown {word} {name!r}; {nearest(name, registered)}")
+    points = registered[name]
+    if len(points) > 1:
+        homes = ", ".join(sorted(p.value for p in points))
+        raise PluginError(
+            f"{word} {name!r} is registered more than once ({homes}); remove all but one"
+        )
+    try:
+        plugin = points[0].load()
+    except BitwrightError:
+        raise
+    # Anything at all may go wrong inside somebody else's module; the cause stays attached.
+    except Exception as error:
+        home = points[0].dist.name if points[0].dist else points[0].value
+        raise PluginError(
+            f"{word} {name!r} of package {home!r} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    if not callable(plugin):
+        raise PluginError(f"{word} {name!r} must be a class, got {plugin!r}")
+    return plugin  # type: ignore[no-any-return]
+
+
+def create(kind: Kind, name: str, options: Mapping[str, Any] | None = None, place: str = "") -> Any:
+    """Make the plug-in of that name with checked options; `place` names the options in errors."""
+    plugin = load(kind, name)
+    if not options and not _required(plugin):
+        return plugin()
+    return plugin(**checked_options(plugin, options or {}, place or f"{_WORDS[kind]} {name!r}"))
+
+
+def _required(plugin: type[Any]) -> bool:
+    parameters = inspect.signature(plugin).parameters.values()
+    return any(
+        p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters
+    )
+
+
+def options_model(plugin: type[Any]) -> type[BaseModel]:
+    """The schema of a plug-in's options, read from its constructor's annotated arguments."""
+    from pydantic import ConfigDict, create_model
+
+    hints = get_type_hints(plugin.__init__)
+    fields: dict[str, Any] = {}
+    extra: Literal["allow", "forbid"] = "forbid"
+    for name, parameter in inspect.signature(plugin).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            extra = "allow"
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
+            default = ... if parameter.default is parameter.empty else parameter.default
+            fields[name] = (hints.get(name, Any), default)
+    config = ConfigDict(extra=extra, arbitrary_types_allowed=True, protected_namespaces=())
+    model: type[BaseModel] = create_model(plugin.__name__, __config__=config, **fields)
+    return model
+
+
+def checked_options(
+    plugin: type[Any], options: Mapping[str, Any], place: str = ""
+) -> dict[str, Any]:
+    """Return every option with its value or default; raises `InputError` naming place and key."""
+    from pydantic import ValidationError
+
+    from bitwright.schema import first_problem
+
+    model = options_model(plugin)
+    try:
+        values = model.model_validate(dict(options))
+    except ValidationError as error:
+        what = first_problem(error, model)
+        raise InputError(f"{place}: {what}" if place else what) from None
+    return {
+        name: getattr(values, name) for name in (*model.model_fields, *(values.model_extra or {}))
+    }

@@ -1,0 +1,51 @@
+"""The report of a run: one HTML page with everything inside, readable without a network."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from bitwright.problems.version import __version__
+
+_PICTURES = ("pareto", "significance", "confusion")
+
+
+def report_html(run: Path) -> str:
+    """Render the report from the files of a run folder; every name in it is escaped."""
+    environment = Environment(
+        loader=PackageLoader("bitwright", ""), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["figure"] = _figure
+    template = environment.get_template("report.html.jinja")
+    solutions = [
+        _json(path) | {"name": path.stem} for path in sorted((run / "solutions").glob("*.json"))
+    ]
+    return template.render(
+        name=run.name,
+        critical=_json(run / "critical.json"),
+        network=_json(run / "network.json"),
+        solutions=solutions,
+        verified=_json(run / "verified.json"),
+        pictures={name: _picture(run / f"{name}.svg") for name in _PICTURES},
+        version=__version__,
+    )
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _picture(path: Path) -> str:
+    """A picture as a data address: inside an image element nothing in it can run."""
+    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _figure(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

@@ -1,0 +1,300 @@
+"""The run configuration: what `bitwright run` reads from a YAML file, checked before anything runs.
+
+Unknown keys are refused with file, key and nearest valid key. Paths are relative to the folder of
+the file; `${NAME}` in a text stands for an environment variable.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from bitwright import plugins
+from bitwright.problems.budgets import Budget
+from bitwright.problems.errors import InputError, nearest
+from bitwright.problems.formats.json_text import naming, read_text
+from bitwright.problems.precision import Precision
+from bitwright.quantization import TrainingRecipe
+from bitwright.quantization.clipping import ACTIVATION_RULES, WEIGHT_RULES
+from bitwright.schema import first_problem
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_MERGE = "tag:yaml.org,2002:merge"
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+
+def _precision(value: Any) -> Precision:
+    return value if isinstance(value, Precision) else Precision.parse(value)
+
+
+PrecisionLabel = Annotated[Precision, BeforeValidator(_precision)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]  # what torch takes, and numpy
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class PluginSection(_Section):
+    """A plug-in by name, with its options beside the name."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The plug-in's options as given."""
+        return dict(self.model_extra or {})
+
+
+def _recipe(value: Any) -> TrainingRecipe:
+    if isinstance(value, TrainingRecipe):
+        return value
+    if not isinstance(value, Mapping):
+        raise InputError("must be a mapping of the recipe's settings")
+    try:
+        return TrainingRecipe(**plugins.checked_options(TrainingRecipe, value))
+    except InputError as error:  # the message is put behind the key, which may be `verify.qat`
+        raise InputError(str(error).removeprefix("training: ")) from None
+
+
+Recipe = Annotated[TrainingRecipe, BeforeValidator(_recipe)]
+
+
+def _budgets(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name, amount in value.items():
+        Budget.of(name, amount)
+    return value
+
+
+BudgetSet = Annotated[dict[str, Any], AfterValidator(_budgets)]
+
+
+def _one_of(known: Iterable[str]) -> Callable[[str], str]:
+    def checked(name: str) -> str:
+        if name not in known:
+            raise InputError(f"unknown rule {name!r}; {nearest(name, known)}")
+        return name
+
+    return checked
+
+
+class CalibrationSection(_Section):
+    """How ranges are found: rules by name, and how many batches of the train split are looked at."""
+
+    weight_rule: Annotated[str, AfterValidator(_one_of(WEIGHT_RULES))] = "mse"
+    activation_rule: Annotated[str, AfterValidator(_one_of(ACTIVATION_RULES))] = "mse"
+    batches: int = Field(default=8, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+
+
+class CriticalSection(_Section):
+    """Which classes are critical: named ones, or those confused above a threshold, or the top k pairs."""
+
+    classes: tuple[str, ...] | None = None
+    threshold: float = Field(default=0.05, ge=0, le=1)
+    top_k: int | None = Field(default=None, ge=1)
+
+
+class FrontSection(_Section):
+    """The front that is drawn: its cost, how many of its points keep their bits."""
+
+    cost: str
+    points: int = Field(default=30, ge=2)
+
+
+class VerifySection(_Section):
+    """What is measured for real: named solutions, points of the front, uniform configurations.
+
+    Every one is measured on the test split after post-training quantization and, for each seed,
+    after quantization-aware training by the recipe `qat` (none: PTQ only).
+    """
+
+    solutions: bool = True
+    front_points: int = Field(default=3, ge=0)
+    uniform: tuple[PrecisionLabel, ...] = ()
+    qat: Recipe | None = None
+    seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
+
+
+class RunConfig(_Section):
+    """A complete run."""
+
+    name: str = Field(pattern=_NAME)
+    seed: Seed = 0
+    threads: int = Field(default=1, ge=1)
+    task: PluginSection
+    training: Recipe
+    calibration: CalibrationSection = CalibrationSection()
+    precisions: tuple[PrecisionLabel, ...] = Field(min_length=1)
+    pins: dict[str, PrecisionLabel] = Field(default_factory=dict)
+    critical: CriticalSection = CriticalSection()
+    significance: tuple[PluginSection, ...] = Field(
+        default=(PluginSection(name="semantic"), PluginSection(name="overall")), min_length=1
+    )
+    clean_up: bool = True
+    costs: tuple[PluginSection, ...] = Field(min_length=1)
+    solver: PluginSection | None = None
+    solutions: dict[str, BudgetSet]
+    front: FrontSection
+    verify: VerifySection = VerifySection()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RunConfig:
+        labels = [p.label for p in self.precisions]
+        for key, names in (
+            ("precisions", labels),
+            ("significance", [section.name for section in self.significance]),
+            ("verify.seeds", [str(seed) for seed in self.verify.seeds]),
+        ):
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise ValueError(f"{key}: {twice[0]} is given twice")
+        for precision in self.verify.uniform:
+            if precision.label not in labels:
+                raise ValueError(
+                    f"verify.uniform: {precision.label!r} is not among the precisions; "
+                    f"{nearest(precision.label, labels)}"
+                )
+        for name in self.solutions:
+            if not re.fullmatch(_NAME, name):
+                raise ValueError(
+                    f"solutions: {name!r} must be a plain name of letters, digits, '.', '_' and '-'"
+                )
+        return self
+
+    def document(self) -> dict[str, Any]:
+        """The whole configuration with every default, as plain values that YAML can hold."""
+        return _plain(self)  # type: ignore[no-any-return]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, PluginSection):
+        return {"name": value.name, **_plain(value.options)}
+    if isinstance(value, BaseModel):
+        value = {name: getattr(value, name) for name in type(value).model_fields}
+    if isinstance(value, TrainingRecipe):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return str(value) if isinstance(value, Path | Precision) else value
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice, and one that is no text."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        found = set()
+        for key_node, _ in node.value:
+            if key_node.tag == _MERGE:
+                continue
+            key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
+            if not isinstance(key, str):
+                raise InputError(f"line {line}: a key must be text, got {key!r}")
+            if key in found:
+                raise InputError(f"line {line}: key {key!r} is given twice")
+            found.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_run_config(path: str | Path, **overrides: Any) -> RunConfig:
+    """Read and check a run configuration; raises `InputError` naming file, key, rule and value.
+
+    `overrides` replace top-level keys; None keeps what the file says.
+    """
+    return parse_run_config(read_text(path), str(path), **overrides)
+
+
+def parse_run_config(text: str, source: str, **overrides: Any) -> RunConfig:
+    """Check the text of a run configuration; `source` names it in errors and anchors its paths."""
+    with naming(source):
+        try:
+            document = _with_environment(_read_yaml(text), "")
+        except RecursionError:
+            raise InputError("nested too deeply") from None
+        document |= {key: value for key, value in overrides.items() if value is not None}
+        try:
+            config = RunConfig.model_validate(document)
+        except ValidationError as error:
+            raise InputError(first_problem(error, RunConfig)) from None
+        return _with_checked_plugins(config, Path(source).resolve().parent)
+
+
+def _read_yaml(text: str) -> dict[str, Any]:
+    try:
+        document = yaml.load(text, _StrictLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise InputError(f"not valid YAML: {where}{getattr(error, 'problem', error)}") from None
+    except InputError:
+        raise
+    except ValueError as error:  # such as a date with a thirteenth month
+        raise InputError(f"not valid YAML: {error}") from None
+    if not isinstance(document, dict):
+        raise InputError(f"a run configuration is a mapping of keys, got {type(document).__name__}")
+    return document
+
+
+def _with_environment(value: Any, place: str) -> Any:
+    if isinstance(value, dict):
+        return {k: _with_environment(v, f"{place}.{k}".lstrip(".")) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_with_environment(v, f"{place}[{i}]") for i, v in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            ours = [name for name in os.environ if name.startswith("BITWRIGHT")]
+            hint = f"; {nearest(match[1], ours)}" if ours else ""
+            raise InputError(f"{place}: environment variable {match[1]!r} is not set{hint}")
+        text = os.environ[match[1]]
+        # A variable that leads to a folder is meant from where the user stands, not from the file.
+        is_path = match.start() == 0 and Path(text).exists()
+        return str(Path(text).resolve()) if is_path else text
+
+    return _VARIABLE.sub(replace, value)
+
+
+def _with_checked_plugins(config: RunConfig, folder: Path) -> RunConfig:
+    """Fill in the defaults of every plug-in's options, and anchor their paths at the folder."""
+
+    def filled(kind: plugins.Kind, section: PluginSection, place: str) -> PluginSection:
+        options = plugins.checked_options(
+            plugins.load(kind, section.name), section.options, f"{place} {section.name!r}"
+        )
+        anchored = {n: folder / v if isinstance(v, Path) else v for n, v in options.items()}
+        return PluginSection(name=section.name, **anchored)
+
+    return config.model_copy(
+        update={
+            "task": filled("tasks", config.task, "task"),
+            "significance": tuple(
+                filled("significance", s, "significance") for s in config.significance
+            ),
+            "costs": tuple(filled("cost_models", c, "costs") for c in config.costs),
+            "solver": config.solver and filled("solvers", config.solver, "solver"),
+        }
+    )
