@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from bitwright.api import solve as solve
     from bitwright.problems import AllocationProblem as AllocationProblem
     from bitwright.problems import BitConfiguration as BitConfiguration
+    from bitwright.problems import BitwrightError as BitwrightError
     from bitwright.problems import Choice as Choice
+    from bitwright.problems import InputError as InputError
     from bitwright.problems import LayerChoices as LayerChoices
     from bitwright.problems import ParetoFront as ParetoFront
     from bitwright.problems import Precision as Precision
@@ -32,7 +34,7 @@ _HOME = {
     "__version__": "bitwright.problems.version",
     **dict.fromkeys(("apply", "front", "read_problem", "solve"), "bitwright.api"),
     **dict.fromkeys(
-        ("AllocationProblem", "BitConfiguration", "Choice", "LayerChoices", "ParetoFront", "Precision",
+        ("AllocationProblem", "BitConfiguration", "BitwrightError", "Choice", "InputError", "LayerChoices", "ParetoFront", "Precision",
          "Solution", "Status"),
         "bitwright.problems",
     ),

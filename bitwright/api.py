@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bitwright import plugins
 from bitwright.problems.budgets import Budget
 from bitwright.problems.configuration import BitConfiguration
+from bitwright.problems.errors import UnsupportedProblemError
 from bitwright.problems.exact import Number
 from bitwright.problems.formats import read_problem
 from bitwright.problems.front import ParetoFront
@@ -29,7 +30,7 @@ def solve(
     problem: AllocationProblem | str | Path,
     *,
     budgets: BudgetValues = (),
-    solver: str | Solver = "exact",
+    solver: str | Solver | None = None,
     effort: Effort = Effort(),
     seed: int = 0,
     objective: MeasuredObjective | None = None,
@@ -38,7 +39,8 @@ def solve(
 
     `problem` is a problem or the path of a problem file. `budgets` maps cost names to limits, a
     number in the cost's unit or text such as `"50%"` or `"1.5MB"`; they stand beside those of the
-    problem and replace those of the same name. Raises `InputError` for bad input; a budget that
+    problem and replace those of the same name. Without a `solver` it is `exact`, or `ilp` where that
+    refuses the problem, as with several budgets. Raises `InputError` for bad input; a budget that
     nothing meets is a `Solution` of status `infeasible` that explains itself.
 
     >>> from bitwright import AllocationProblem, Choice, LayerChoices, Precision
@@ -51,10 +53,16 @@ def solve(
     >>> solve(problem, budgets={"size_bits": 600}).configuration
     BitConfiguration(conv1: w4a8, conv2: w2a8)
     """
+    problem, budgets = _problem(problem), _budgets(budgets)
+    if solver is None:
+        try:
+            return door.solve(problem, _solver("exact"), budgets=budgets, effort=effort, seed=seed)
+        except UnsupportedProblemError:
+            solver = "ilp"
     return door.solve(
-        _problem(problem),
+        problem,
         _solver(solver),
-        budgets=_budgets(budgets),
+        budgets=budgets,
         effort=effort,
         seed=seed,
         objective=objective,
@@ -103,7 +111,7 @@ def apply(
     `batches` yields the arguments of forward calls; they give the ranges of the activations. The
     model itself is left as it was. Raises `InputError` for a solution without a configuration.
     """
-    from bitwright.pipeline.applying import quantized_model
+    from bitwright.applying import quantized_model
 
     return quantized_model(model, answer, batches, weight_rule, activation_rule)
 

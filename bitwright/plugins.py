@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from bitwright.problems.errors import BitwrightError, InputError, nearest
+from bitwright.problems.formats.json_text import naming
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -70,10 +71,11 @@ def load(kind: Kind, name: str) -> type[Any]:
 
 def create(kind: Kind, name: str, options: Mapping[str, Any] | None = None, place: str = "") -> Any:
     """Make the plug-in of that name with checked options; `place` names the options in errors."""
-    plugin = load(kind, name)
+    plugin, place = load(kind, name), place or f"{_WORDS[kind]} {name!r}"
     if not options and not _required(plugin):
         return plugin()
-    return plugin(**checked_options(plugin, options or {}, place or f"{_WORDS[kind]} {name!r}"))
+    with naming(place):
+        return plugin(**checked_options(plugin, options or {}, place))
 
 
 def _required(plugin: type[Any]) -> bool:

@@ -184,21 +184,27 @@ class RunConfig(_Section):
 
     def document(self) -> dict[str, Any]:
         """The whole configuration with every default, as plain values that YAML can hold."""
-        return _plain(self)  # type: ignore[no-any-return]
+        return _plain(self, path=str)  # type: ignore[no-any-return]
+
+    def identity(self) -> dict[str, Any]:
+        """The document without paths: what files hold counts, and not where they lie."""
+        return _plain(self, path=lambda _: None)  # type: ignore[no-any-return]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, path: Callable[[Path], str | None]) -> Any:
     if isinstance(value, PluginSection):
-        return {"name": value.name, **_plain(value.options)}
-    if isinstance(value, BaseModel):
+        value = {"name": value.name, **value.options}
+    elif isinstance(value, BaseModel):
         value = {name: getattr(value, name) for name in type(value).model_fields}
-    if isinstance(value, TrainingRecipe):
+    elif isinstance(value, TrainingRecipe):
         value = asdict(value)
     if isinstance(value, Mapping):
-        return {key: _plain(v) for key, v in value.items()}
+        return {key: _plain(v, path) for key, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return str(value) if isinstance(value, Path | Precision) else value
+        return [_plain(v, path) for v in value]
+    if isinstance(value, Path):
+        return path(value)
+    return value.label if isinstance(value, Precision) else value
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -22,7 +22,17 @@ MAY_IMPORT = {
     "testing": {"problems", "search"},
 }
 TABLE_ROOMS = ("problems", "search")
-HEAVY = ("torch", "scipy", "optuna", "pulp", "networkx", "matplotlib", "pydantic", "rich", "sklearn")
+HEAVY = (
+    "torch",
+    "scipy",
+    "optuna",
+    "pulp",
+    "networkx",
+    "matplotlib",
+    "pydantic",
+    "rich",
+    "sklearn",
+)
 
 
 def imported_modules(file: Path) -> set[str]:
@@ -64,11 +74,17 @@ def test_no_file_for_tables_imports_torch(room):
     """Nothing that solves tables imports torch, not even inside a function (types apart)."""
     for file in (PACKAGE / room).rglob("*.py"):
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        typed = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+        typed = [
+            n
+            for n in ast.walk(tree)
+            if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"
+        ]
         for_types = {id(inner) for block in typed for inner in ast.walk(block)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Import | ast.ImportFrom) and id(node) not in for_types:
-                assert "torch" not in ast.unparse(node), f"{file.relative_to(ROOT)}: {ast.unparse(node)}"
+                assert "torch" not in ast.unparse(node), (
+                    f"{file.relative_to(ROOT)}: {ast.unparse(node)}"
+                )
 
 
 def modules_after(*arguments: str) -> set[str]:
@@ -106,6 +122,8 @@ def test_links_lead_into_the_package():
     """The links at the root lead visitors to the rooms, also where they are checked out as text."""
     for name in ("search", "cost_models", "problems"):
         link = ROOT / name
-        target = link.read_text(encoding="utf-8").strip() if link.is_file() else str(link.readlink())
+        target = (
+            link.read_text(encoding="utf-8").strip() if link.is_file() else str(link.readlink())
+        )
         assert target == f"bitwright/{name}"
         assert (ROOT / target / "__init__.py").is_file()

@@ -46,7 +46,9 @@ def outsider(tmp_path) -> dict[str, str]:
     (tmp_path / "board.py").write_text(OUTSIDER, encoding="utf-8")
     info = tmp_path / "board-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: board\nVersion: 1.0\n", encoding="utf-8")
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: board\nVersion: 1.0\n", encoding="utf-8"
+    )
     (info / "entry_points.txt").write_text(
         textwrap.dedent("""\
             [bitwright.solvers]
@@ -91,7 +93,10 @@ def test_a_broken_plugin_spoils_only_its_own_use(outsider):
     """A plug-in that cannot be imported is an error when used, and no hindrance otherwise."""
     broken = bitwright(outsider, "solve", PROBLEM, "--solver", "absent")
     assert broken.returncode == 2
-    assert "solver 'absent' of package 'board' cannot be imported: ModuleNotFoundError" in broken.stderr
+    assert (
+        "solver 'absent' of package 'board' cannot be imported: ModuleNotFoundError"
+        in broken.stderr
+    )
     assert bitwright(outsider, "solve", PROBLEM).returncode == 0
     assert "absent" in bitwright(outsider, "plugins").stdout
 
@@ -99,14 +104,18 @@ def test_a_broken_plugin_spoils_only_its_own_use(outsider):
 def test_two_plugins_of_one_name_are_refused_when_used(outsider):
     """A name that two packages register is refused with both, and only when it is asked for."""
     code = "from bitwright import plugins; plugins.load('cost_models', 'bitops')"
-    done = subprocess.run([sys.executable, "-c", code], env=outsider, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=outsider, capture_output=True, text=True, check=False
+    )
     assert "registered more than once" in done.stderr
     assert "board:Cheapest" in done.stderr
 
 
 def test_unknown_names_get_the_nearest():
     """An unknown name is answered with the nearest and the known ones."""
-    with pytest.raises(InputError, match=r"unknown solver 'exakt'; did you mean 'exact'\? Known: 'exact'"):
+    with pytest.raises(
+        InputError, match=r"unknown solver 'exakt'; did you mean 'exact'\? Known: 'exact'"
+    ):
         plugins.load("solvers", "exakt")
 
 
@@ -135,4 +144,8 @@ def test_options_are_checked_against_the_constructor(options, message):
 
 def test_defaults_are_filled_in():
     """Every option is there with its value or default."""
-    assert plugins.checked_options(Plugin, {"level": 3}, "here") == {"level": 3, "rate": 0.5, "name": "x"}
+    assert plugins.checked_options(Plugin, {"level": 3}, "here") == {
+        "level": 3,
+        "rate": 0.5,
+        "name": "x",
+    }

@@ -20,7 +20,12 @@ def run(*command: str | Path, cwd: Path) -> str:
     """Run a command away from the checkout and return its output."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     done = subprocess.run(
-        [str(c) for c in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+        [str(c) for c in command],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -32,11 +37,25 @@ def wheel(tmp_path_factory) -> Path:
     source = tmp_path_factory.mktemp("source")
     for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "bitwright", source / "bitwright", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "bitwright", source / "bitwright", ignore=shutil.ignore_patterns("__pycache__")
+    )
     for name in ("search", "cost_models", "problems"):
         (source / name).write_text(f"bitwright/{name}", encoding="utf-8")
     out = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", out, source, cwd=out)
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        out,
+        source,
+        cwd=out,
+    )
     return next(out.glob("*.whl"))
 
 
@@ -62,5 +81,10 @@ def test_a_problem_is_solved_with_numpy_and_scipy_alone(wheel, tmp_path):
     assert solution["status"] == "optimal"
     code = f"import bitwright; print(bitwright.solve({problem!r}, budgets={{'latency_ms': '50%'}}).loss)"
     assert float(run(python, "-c", code, cwd=tmp_path)) == solution["loss"]
-    found = run(python, "-c", "import importlib.util as u; print(u.find_spec('search'), u.find_spec('problems'))", cwd=tmp_path)
+    found = run(
+        python,
+        "-c",
+        "import importlib.util as u; print(u.find_spec('search'), u.find_spec('problems'))",
+        cwd=tmp_path,
+    )
     assert found.split() == ["None", "None"]

@@ -17,9 +17,7 @@ from bitwright.commands.shared import (
     answer,
     budgets_of,
     effort_of,
-    figure,
     say,
-    text_table,
 )
 from bitwright.problems.errors import InputError
 from bitwright.problems.formats import dump_json
@@ -27,6 +25,7 @@ from bitwright.problems.formats.answers_json import front_document
 from bitwright.problems.front import ParetoFront
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.solution import Status
+from bitwright.text import figure, text_table
 
 EXAMPLES = """examples:
   bitwright front configs/resnet18_t4.json --cost size_bits

@@ -6,8 +6,9 @@ import argparse
 from typing import get_args
 
 from bitwright import plugins
-from bitwright.commands.shared import answer, text_table
+from bitwright.commands.shared import answer
 from bitwright.problems.formats import dump_json
+from bitwright.text import text_table
 
 EXAMPLES = """examples:
   bitwright plugins

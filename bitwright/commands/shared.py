@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 
 from bitwright.problems.budgets import Budget
 from bitwright.problems.errors import InputError
@@ -72,19 +71,3 @@ def answer(text: str) -> None:
             f"the output's encoding {error.encoding!r} has no character {missing!a}; "
             "with PYTHONUTF8=1 it is utf-8"
         ) from None
-
-
-def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out a table with the first column to the left and all others to the right."""
-    widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
-
-    def line(cells: Sequence[str]) -> str:
-        first, *others = zip(cells, widths, strict=True)
-        return "  ".join([first[0].ljust(first[1]), *(c.rjust(w) for c, w in others)]).rstrip()
-
-    return "\n".join([line(head), line(["-" * w for w in widths]), *(line(row) for row in rows)])
-
-
-def figure(value: float) -> str:
-    """A figure for people: integers in full, others with six significant digits."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"

@@ -14,14 +14,13 @@ from bitwright.commands.shared import (
     answer,
     budgets_of,
     effort_of,
-    figure,
     say,
-    text_table,
 )
 from bitwright.problems.formats import dump_json
 from bitwright.problems.formats.answers_json import solution_document
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.solution import Solution
+from bitwright.text import figure, text_table
 
 EXAMPLES = """examples:
   bitwright solve configs/resnet18_t4.json --budget latency_ms=50%
@@ -31,7 +30,10 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    add_solving_arguments(parser, "solver by name (default exact); `bitwright plugins` lists them")
+    add_solving_arguments(
+        parser,
+        "solver by name (default: exact, or ilp where that refuses); `bitwright plugins` lists them",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -40,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     solution = api.solve(
         problem,
         budgets=budgets_of(options),
-        solver=options.solver or "exact",
+        solver=options.solver,
         effort=effort_of(options),
         seed=options.seed,
     )

@@ -68,7 +68,7 @@ def score(work: Work) -> list[str]:
 
 def _bring_back(work: Work) -> None:
     """Put the folder of these settings at `significance/`, and another that stands there aside."""
-    settings = work.config.document()
+    settings = work.config.identity()
     depends = ("task", "training", "calibration", "precisions", "pins", "seed", "threads")
     identity = fingerprint(
         data=work.task.fingerprint(), **{name: settings[name] for name in depends}

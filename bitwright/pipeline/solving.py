@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from bitwright import api, plugins
+from bitwright import api
 from bitwright.cost_models import tabulate
 from bitwright.pipeline.scoring import table_from_document
 from bitwright.pipeline.work import Work
 from bitwright.problems.formats import write_front, write_problem, write_solution
 from bitwright.problems.problem import AllocationProblem, Choice, LayerChoices
-from bitwright.problems.protocols import Solver
 
 
 def make_problem(work: Work) -> list[str]:
@@ -48,9 +47,8 @@ def solve(work: Work) -> list[str]:
         if old.stem not in config.solutions:
             old.unlink()  # of a set of budgets that is no longer asked for
     for name, budgets in config.solutions.items():
-        solution = api.solve(
-            problem, budgets=budgets, solver=_solver(work, len(budgets)), seed=config.seed
-        )
+        solver = work.plugin("solvers", config.solver) if config.solver else None
+        solution = api.solve(problem, budgets=budgets, solver=solver, seed=config.seed)
         write_solution(solution, work.folder / f"solutions/{name}.json")
         outputs.append(f"solutions/{name}.json")
     cost, points = config.front.cost, config.front.points
@@ -58,12 +56,3 @@ def solve(work: Work) -> list[str]:
     chosen = api.front(problem, costs=[cost], points=points, seed=config.seed)
     write_front(chosen, work.folder / "front_points.json")
     return [*outputs, "front.json", "front_points.json"]
-
-
-def _solver(work: Work, budgets: int) -> Solver:
-    section = work.config.solver
-    if section is not None:
-        solver: Solver = work.plugin("solvers", section)
-        return solver
-    chosen: Solver = plugins.create("solvers", "exact" if budgets <= 1 else "ilp")
-    return chosen

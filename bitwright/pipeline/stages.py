@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -65,7 +64,7 @@ def carry_out(config: RunConfig, runs: Path, reporter: Reporter) -> Path:
         data = work.task.fingerprint()
         made: dict[str, str] = {}
         for number, stage in enumerate(STAGES, start=1):
-            made[stage.name] = _fingerprint(stage, settings, data, made, config)
+            made[stage.name] = _fingerprint(stage, work, data, made)
             _carry_out_stage(
                 work, stage, made[stage.name], f"[{number}/{len(STAGES)}] {stage.title}"
             )
@@ -85,16 +84,15 @@ def _carry_out_stage(work: Work, stage: Stage, identity: str, title: str) -> Non
     work.reporter.say(f"  {seconds:.1f} s")
 
 
-def _fingerprint(
-    stage: Stage, settings: Mapping[str, Any], data: str, made: Mapping[str, str], config: RunConfig
-) -> str:
-    """All that a stage's outputs follow from."""
-    files = {
-        str(value): digest_of_file(value)
-        for section in config.costs
+def _fingerprint(stage: Stage, work: Work, data: str, made: Mapping[str, str]) -> str:
+    """All that a stage's outputs follow from; of files their content, not their place."""
+    settings = work.config.identity()
+    files = [
+        digest_of_file(value)
+        for section in work.config.costs
         for value in section.options.values()
         if "costs" in stage.settings and isinstance(value, Path)
-    }
+    ]
     return fingerprint(
         stage=stage.name,
         version=__version__,

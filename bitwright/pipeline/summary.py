@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bitwright.commands.shared import figure, text_table
+from bitwright.text import figure, text_table
 
 
 def summary_text(run: Path) -> str:

@@ -13,9 +13,8 @@ from bitwright.quantization import fit
 def train(work: Work) -> list[str]:
     """Train the float network by the recipe, from the run's seed; a killed training goes on."""
     model, config = work.fresh_model(), work.config
-    identity = fingerprint(
-        task=config.task.name, recipe=config.document()["training"], seed=config.seed
-    )
+    depends = {name: config.identity()[name] for name in ("task", "training", "seed", "threads")}
+    identity = fingerprint(**depends, data=work.task.fingerprint())
     checkpoint = work.folder / f"checkpoints/float-{identity[:12]}.pt"
     with work.reporter.bar("training") as bar:
         fit(

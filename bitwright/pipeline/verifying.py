@@ -112,7 +112,7 @@ def verify(work: Work) -> list[str]:
 
 def _key(work: Work, what: dict[str, Any]) -> str:
     """Names a measurement by all that it depends on."""
-    config = work.config.document()
+    config = work.config.identity()
     depends = {
         name: config[name] for name in ("task", "training", "calibration", "seed", "threads")
     }

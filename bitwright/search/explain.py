@@ -47,6 +47,8 @@ class Multipliers:
 
 def worded(problem: AllocationProblem, proof: Multipliers | None) -> str:
     """Say why budgets that can each be met cannot be met together, or that it is not proved."""
+    if not problem.budgets:
+        return "no configuration was found; that there is none is not proved"
     names = " and ".join(repr(name) for name in problem.budgets)
     if proof is None:
         return f"no configuration that meets budgets {names} was found; that there is none is not proved"

@@ -294,7 +294,7 @@ def test_truncated_files(capsys, tmp_path, suffix, length):
         (["--states", "0"], "effort: states must be above 0, got 0"),
         (["--seconds", "nan"], "effort: seconds must be above 0, got nan"),
         (["--seconds", "soon"], "argument --seconds: invalid float value: 'soon'"),
-        (["--budget", "size_bytes=20", "--budget", "latency_us=0.8"], "solver 'exact' takes one budget at a time"),
+        (["--solver", "exact", "--budget", "size_bytes=20", "--budget", "latency_us=0.8"], "solver 'exact' takes one budget at a time"),
     ],
 )  # fmt: skip
 def test_bad_arguments(capsys, tmp_path, arguments, message):
@@ -327,3 +327,17 @@ def test_odd_layer_names(capsys, tmp_path, options):
     assert "has no character '\\ud800'" in refused(
         capsys, "solve", write(tmp_path, layers=layers), *options
     )
+
+
+def test_several_budgets_find_a_solver(capsys, tmp_path):
+    """Without a solver's name two budgets are taken by the integer program, which finds the best."""
+    budgets = {"size_bytes": 24, "latency_us": 1}
+    asked = [part for name, value in budgets.items() for part in ("--budget", f"{name}={value}")]
+    solution = solved(capsys, write(tmp_path), *asked)
+    assert (solution["exit"], solution["solver"]) == (0, "ilp")
+    within = [
+        loss
+        for loss, costs, _ in configurations(document())
+        if all(costs[name] <= value for name, value in budgets.items())
+    ]
+    assert solution["loss"] == float(min(within))
