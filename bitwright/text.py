@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+_LARGE, _HUGE = 1e5, 1e15
+
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lay out a table with the first column to the left and all others to the right."""
@@ -17,5 +19,7 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def figure(value: float) -> str:
-    """A figure for people: integers in full, others with six significant digits."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+    """A figure for people: integers in full, large ones rounded to them, others to six digits."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.0f}" if _LARGE <= abs(value) < _HUGE else f"{value:.6g}"

@@ -49,10 +49,11 @@ def _solutions(run: Path) -> str:
             for n, b in solution["budgets"].items()
         )
         loss = "-" if solution["loss"] is None else figure(solution["loss"])
-        rows.append([path.stem, solution["status"], loss, used])
+        gap = "-" if solution["gap"] is None else f"{solution['gap']:.2g}"
+        rows.append([path.stem, solution["status"], loss, gap, used])
         if solution["explanation"]:
             notes.append(f"{path.stem}: {solution['explanation']}")
-    table = text_table(["solution", "status", "loss", "budgets"], rows)
+    table = text_table(["solution", "status", "loss", "gap", "budgets"], rows)
     return "\n".join([table, *notes])
 
 
