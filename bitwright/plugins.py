@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from bitwright.problems.errors import BitwrightError, InputError, nearest
+from bitwright.problems.errors import BitwrightError, InputError, missing_dependency, nearest
 from bitwright.problems.formats.json_text import naming
 
 if TYPE_CHECKING:
@@ -58,15 +58,23 @@ def load(kind: Kind, name: str) -> type[Any]:
         plugin = points[0].load()
     except BitwrightError:
         raise
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == points[0].module.partition(".")[0]:
+            raise _broken(word, points[0], error) from error
+        raise missing_dependency(f"{word} {name!r}", error.name) from error
     # Anything at all may go wrong inside somebody else's module; the cause stays attached.
     except Exception as error:
-        home = points[0].dist.name if points[0].dist else points[0].value
-        raise PluginError(
-            f"{word} {name!r} of package {home!r} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+        raise _broken(word, points[0], error) from error
     if not callable(plugin):
         raise PluginError(f"{word} {name!r} must be a class, got {plugin!r}")
     return plugin  # type: ignore[no-any-return]
+
+
+def _broken(word: str, point: EntryPoint, error: Exception) -> PluginError:
+    home = point.dist.name if point.dist else point.value
+    return PluginError(
+        f"{word} {point.name!r} of package {home!r} cannot be imported: {type(error).__name__}: {error}"
+    )
 
 
 def create(kind: Kind, name: str, options: Mapping[str, Any] | None = None, place: str = "") -> Any:

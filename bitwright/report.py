@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bitwright.problems.version import __version__
+from bitwright.text import figure
 
 _PICTURES = ("pareto", "significance", "confusion")
 
@@ -45,7 +46,5 @@ def _picture(path: Path) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def _figure(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+def _figure(value: float | None) -> str:
+    return "–" if value is None else figure(value)

@@ -44,6 +44,7 @@ class Liar(Cheapest):
 def outsider(tmp_path) -> dict[str, str]:
     """An environment in which somebody else's package with plug-ins is installed."""
     (tmp_path / "board.py").write_text(OUTSIDER, encoding="utf-8")
+    (tmp_path / "needy.py").write_text("import torchvision.ops", encoding="utf-8")
     info = tmp_path / "board-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(
@@ -55,6 +56,7 @@ def outsider(tmp_path) -> dict[str, str]:
             cheapest = board:Cheapest
             liar = board:Liar
             absent = board.missing:Nothing
+            needy = needy:Needy
             [bitwright.cost_models]
             bitops = board:Cheapest
             """),
@@ -99,6 +101,13 @@ def test_a_broken_plugin_spoils_only_its_own_use(outsider):
     )
     assert bitwright(outsider, "solve", PROBLEM).returncode == 0
     assert "absent" in bitwright(outsider, "plugins").stdout
+
+
+def test_a_missing_library_names_its_extra(outsider):
+    """A plug-in that needs a library that is not there says which extra brings it."""
+    done = bitwright(outsider, "solve", PROBLEM, "--solver", "needy")
+    assert done.returncode == 2
+    assert "solver 'needy' needs torchvision: pip install 'bitwright[detection]'" in done.stderr
 
 
 def test_two_plugins_of_one_name_are_refused_when_used(outsider):

@@ -13,6 +13,7 @@ from bitwright.pipeline.evaluating import evaluate
 from bitwright.pipeline.folder import fingerprint
 from bitwright.pipeline.work import Work
 from bitwright.problems.configuration import BitConfiguration
+from bitwright.problems.errors import InputError
 from bitwright.problems.formats import write_atomic
 from bitwright.problems.measurements import Quality
 from bitwright.problems.precision import Precision
@@ -79,7 +80,11 @@ def _bring_back(work: Work) -> None:
         if there == identity:
             return
         folder.rename(work.folder / f"significance-{there[:12]}")
-    elif folder.exists():  # a run was killed before it wrote anything into it
+    elif (folder / "index.json").exists():
+        raise InputError(
+            f"{folder}: holds losses measured with unknown settings; move it elsewhere"
+        )
+    elif folder.exists():  # a run was killed before it measured anything
         shutil.rmtree(folder)
     aside = work.folder / f"significance-{identity[:12]}"
     if aside.exists():

@@ -26,6 +26,29 @@ class MissingDependencyError(BitwrightError, ImportError):
     """An optional library is needed; the message says how to install it."""
 
 
+_EXTRAS = {
+    "torchvision": "detection",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "dask": "cluster",
+    "distributed": "cluster",
+    "gymnasium": "rl",
+    "numba": "fast",
+}
+
+
+def missing_dependency(what: str, module: str) -> MissingDependencyError:
+    """The error for a library that is not installed, with the command that installs it.
+
+    >>> str(missing_dependency("task 'coco'", "torchvision.ops"))
+    "task 'coco' needs torchvision: pip install 'bitwright[detection]'"
+    """
+    library = module.partition(".")[0]
+    extra = _EXTRAS.get(library)
+    wanted = f"'bitwright[{extra}]'" if extra else library
+    return MissingDependencyError(f"{what} needs {library}: pip install {wanted}")
+
+
 class MeasurementError(BitwrightError, RuntimeError):
     """A network could not be run or measured, such as a forward pass that fails or a loss that is NaN."""
 

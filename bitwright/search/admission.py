@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from bitwright.problems.errors import MissingDependencyError, UnsupportedProblemError
+from bitwright.problems.errors import UnsupportedProblemError, missing_dependency
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.protocols import MeasuredObjective, Solver
 
@@ -13,9 +13,7 @@ def require_installed(solver: Solver) -> None:
     """Raise `MissingDependencyError` for a module that the solver needs; none is imported."""
     for module in solver.traits.needs:
         if find_spec(module.partition(".")[0]) is None:
-            raise MissingDependencyError(
-                f"solver {solver.name!r} needs {module}: pip install {module.partition('.')[0]}"
-            )
+            raise missing_dependency(f"solver {solver.name!r}", module)
 
 
 def admit(
