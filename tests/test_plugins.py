@@ -44,7 +44,8 @@ class Liar(Cheapest):
 def outsider(tmp_path) -> dict[str, str]:
     """An environment in which somebody else's package with plug-ins is installed."""
     (tmp_path / "board.py").write_text(OUTSIDER, encoding="utf-8")
-    (tmp_path / "needy.py").write_text("import torchvision.ops", encoding="utf-8")
+    without = "import sys; sys.modules['torchvision'] = None; import torchvision"
+    (tmp_path / "needy.py").write_text(without, encoding="utf-8")
     info = tmp_path / "board-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(
