@@ -7,10 +7,10 @@ PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 WORKERS ?= 2
 
-.PHONY: help run test test-slow check format pictures clean
+.PHONY: help run test test-slow check format clean
 
 help:
-	@echo "make run        install, then run configs/digits.yaml into runs/digits/ (about 3 minutes)"
+	@echo "make run        install, then run configs/digits.yaml into runs/digits/ (about 2 minutes)"
 	@echo "make test       install what tests need, run the fast tests"
 	@echo "make test-slow  run the slow tests"
 	@echo "make check      lint, format check, strict types"

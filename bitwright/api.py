@@ -104,7 +104,7 @@ def apply(
     batches: Iterable[tuple[Any, ...]],
     *,
     weight_rule: str = "mse",
-    activation_rule: str = "minmax",
+    activation_rule: str = "mse",
 ) -> nn.Module:
     """Return a trainable copy of the model that runs with the bits of a solution.
 

@@ -80,6 +80,7 @@ def _run_command(name: str, rest: list[str]) -> int:
     command = importlib.import_module(f"bitwright.commands.{name}")
     parser = _Parser(
         prog=f"bitwright {name}",
+        allow_abbrev=False,
         description=(command.__doc__ or "").strip(),
         epilog=command.EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -249,14 +249,15 @@ def draw_confusion(
 ) -> Figure:
     """Draw counts of true (rows) against predicted classes, with the critical pairs framed."""
     names = [*classes, "background"][: len(confusion)]
-    side = 2.2 + 0.5 * len(names)
+    side = 2.2 + 0.5 * min(len(names), _MOST_LABELS)
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axis = figure.subplots()
     totals = np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     rates = confusion / totals
     norm = PowerNorm(0.5, vmin=0.0, vmax=1.0)
     image = axis.imshow(rates, cmap="viridis", norm=norm)
-    for (row, column), count in np.ndenumerate(confusion):
+    cells = np.ndenumerate(confusion) if len(names) <= _MOST_LABELS else ()
+    for (row, column), count in cells:
         if count:
             colour = "black" if norm(rates[row, column]) > 0.6 else "white"
             axis.text(
@@ -267,8 +268,10 @@ def draw_confusion(
         for row, column in ((index[a], index[b]), (index[b], index[a])):
             axis.add_patch(_frame(row, column))
     labels = [_label(name) for name in names]
-    axis.set_xticks(range(len(names)), labels, rotation=45, ha="right", parse_math=False)
-    axis.set_yticks(range(len(names)), labels, parse_math=False)
+    named = range(0, len(names), math.ceil(len(names) / _MOST_LABELS))
+    shown = [labels[i] for i in named]
+    axis.set_xticks(named, shown, rotation=45, ha="right", parse_math=False)
+    axis.set_yticks(named, shown, parse_math=False)
     axis.set_xlabel("predicted")
     axis.set_ylabel("true")
     title = "confusion of the float network"

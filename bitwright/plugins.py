@@ -120,6 +120,10 @@ def checked_options(
     from bitwright.schema import first_problem
 
     model = options_model(plugin)
+    for name, value in options.items():
+        field = model.model_fields.get(name)
+        if isinstance(value, bool) and field is not None and field.annotation in (int, float):
+            raise InputError(f"{place}: {name}: must be a number, got {value}")
     try:
         values = model.model_validate(dict(options))
     except ValidationError as error:

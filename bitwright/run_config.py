@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -112,7 +112,7 @@ class CriticalSection(_Section):
     """Which classes are critical: named ones, or those confused above a threshold, or the top k pairs."""
 
     classes: tuple[str, ...] | None = None
-    threshold: float = Field(default=0.05, ge=0, le=1)
+    threshold: float = Field(default=0.05, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=1)
 
 
@@ -189,6 +189,17 @@ class RunConfig(_Section):
     def identity(self) -> dict[str, Any]:
         """The document without paths: what files hold counts, and not where they lie."""
         return _plain(self, path=lambda _: None)  # type: ignore[no-any-return]
+
+    def files(self, keys: Collection[str]) -> list[Path]:
+        """The files that plug-ins under these keys read, but for the task's, which digests its data."""
+        found = []
+        for key in keys:
+            value = getattr(self, key)
+            sections = value if isinstance(value, tuple) else (value,)
+            for section in sections:
+                if isinstance(section, PluginSection) and key != "task":
+                    found += [v for v in section.options.values() if isinstance(v, Path)]
+        return found
 
 
 def _plain(value: Any, path: Callable[[Path], str | None]) -> Any:

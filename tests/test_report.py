@@ -70,7 +70,7 @@ def run(tmp_path) -> Path:
         "critical": {"sentence": f"critical classes: Car, {ODD}"},
         "network": {"name": ODD, "layers": [{"name": ODD}], "totals": {"parameters": 7, "macs": 8}},
         "verified": {
-            "main_metric": ODD, "cost": ODD, "float": {"quality": quality},
+            "main_metric": ODD, "loss_reading": "critical", "cost": ODD, "float": {"quality": quality},
             "points": [point | {"qat": None}, point | {"qat": {"metrics": {ODD: qat(0.75)}, "critical": qat(None)}}],
         },
         "solutions/small": solution,

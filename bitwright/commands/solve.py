@@ -14,7 +14,6 @@ from bitwright.commands.shared import (
     answer,
     budgets_of,
     effort_of,
-    say,
 )
 from bitwright.problems.formats import dump_json
 from bitwright.problems.formats.answers_json import solution_document
@@ -50,8 +49,6 @@ def run(options: argparse.Namespace) -> int:
         answer(dump_json(solution_document(solution)))
     else:
         answer(solution_text(problem, solution))
-    if solution.explanation:
-        say(options, solution.explanation)
     return EXIT_STATUS[solution.status]
 
 
@@ -80,7 +77,8 @@ def solution_text(problem: AllocationProblem, solution: Solution) -> str:
 
 def _certificate(solution: Solution) -> str:
     if solution.configuration is None:
-        return f"{solution.status}: {solution.status.meaning}"
+        explanation = f"\n{solution.explanation}" if solution.explanation else ""
+        return f"{solution.status}: {solution.status.meaning}{explanation}"
     bound = f"lower bound {figure(solution.lower_bound)}, gap {figure(solution.gap)}"
     return (
         f"{solution.status}: loss {figure(solution.loss)}, {bound} "

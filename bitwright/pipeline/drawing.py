@@ -19,7 +19,7 @@ def draw(work: Work) -> list[str]:
     figures = {
         "pareto": draw_front(
             read_front(work.folder / "front.json"),
-            *_measured(work.folder.read_json("verified.json"), work),
+            *_measured(work.folder.read_json("verified.json")),
         ),
         "significance": draw_significance(
             {
@@ -40,9 +40,9 @@ def draw(work: Work) -> list[str]:
     return [*outputs, "report.html"]
 
 
-def _measured(verified: Any, work: Work) -> tuple[list[MeasuredPoint], str]:
+def _measured(verified: Any) -> tuple[list[MeasuredPoint], str]:
     metric, cost = verified["main_metric"], verified["cost"]
-    reading = "overall" if work.config.significance[0].name == "overall" else "critical"
+    reading = verified["loss_reading"]
     points = [
         MeasuredPoint(
             name=entry["name"],

@@ -78,34 +78,38 @@ class RunFolder:
             "fingerprint": fingerprint,
             "seconds": round(seconds, 3),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "versions": _versions(),
             "outputs": {name: digest_of_file(self.path / name) for name in outputs},
         }
         self.write_json(f"stages/{stage}.json", marker)
+
+    def outputs(self, stage: str) -> dict[str, str]:
+        """The files that a stage last wrote and their digests; empty if it never finished."""
+        marker = self._marker(stage)
+        return {} if marker is None else dict(marker["outputs"])
 
     def _marker(self, stage: str) -> Any:
         try:
             marker = self.read_json(f"stages/{stage}.json")
         except (OSError, ValueError):
             return None
-        keys = {"fingerprint", "seconds", "finished", "outputs"}
+        keys = {"fingerprint", "seconds", "finished", "versions", "outputs"}
         return marker if isinstance(marker, dict) and keys <= marker.keys() else None
 
     def write_manifest(self, config: Mapping[str, Any], stages: Sequence[str], data: str) -> None:
-        """Write `manifest.json`: versions, seeds, configuration, data fingerprint, times."""
+        """Write `manifest.json`: seeds, configuration, data fingerprint; versions and times by stage."""
         markers = {stage: self._marker(stage) for stage in stages}
         document = {
             "format": "bitwright-manifest/1",
-            "versions": {
-                "bitwright": __version__,
-                "python": platform.python_version(),
-                **_library_versions(),
-            },
+            "versions": _versions(),
             "machine": platform.machine(),
             "seed": config["seed"],
             "verify_seeds": config["verify"]["seeds"],
             "data_fingerprint": data,
             "stages": {
-                stage: {key: marker[key] for key in ("seconds", "finished", "fingerprint")}
+                stage: {
+                    key: marker[key] for key in ("seconds", "finished", "versions", "fingerprint")
+                }
                 for stage, marker in markers.items()
                 if marker is not None
             },
@@ -128,8 +132,8 @@ def digest_of_file(path: Path) -> str | None:
         return None
 
 
-def _library_versions() -> dict[str, str]:
-    found = {}
+def _versions() -> dict[str, str]:
+    found = {"bitwright": __version__, "python": platform.python_version()}
     for name in _LIBRARIES:
         try:
             found[name] = version(name)

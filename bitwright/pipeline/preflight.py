@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bitwright.cost_models import tabulate
+from bitwright.pipeline.solving import assemble
 from bitwright.pipeline.work import Work
 from bitwright.problems.errors import InputError, nearest
+from bitwright.quantization import require_quantizable
 from bitwright.significance import given_classes
 
 
@@ -16,13 +17,14 @@ def check(work: Work) -> None:
         work.plugin("significance", section)
     if config.solver is not None:
         work.plugin("solvers", config.solver)
-    models = [work.plugin("cost_models", section) for section in config.costs]
-    tabulate(network, work.candidates_in(network), models)
+    for layer, offered in work.candidates_in(network).items():
+        for precision in offered:
+            require_quantizable(layer, precision)
+    problem = assemble(work, network, lambda *_: 0.0)
     asked = [("front", config.front.cost)]
     asked += [(f"solutions.{name}", cost) for name, s in config.solutions.items() for cost in s]
-    known = [model.name for model in models]
     for place, cost in asked:
-        if cost not in known:
-            raise InputError(f"{place}: unknown cost {cost!r}; {nearest(cost, known)}")
+        if cost not in problem.costs:
+            raise InputError(f"{place}: unknown cost {cost!r}; {nearest(cost, problem.costs)}")
     if config.critical.classes is not None:
         given_classes(config.critical.classes, work.task.classes)

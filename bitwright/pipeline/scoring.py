@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -13,12 +13,12 @@ from bitwright.pipeline.evaluating import evaluate
 from bitwright.pipeline.folder import fingerprint
 from bitwright.pipeline.work import Work
 from bitwright.problems.configuration import BitConfiguration
-from bitwright.problems.errors import InputError
 from bitwright.problems.formats import write_atomic
 from bitwright.problems.measurements import Quality
 from bitwright.problems.precision import Precision
 from bitwright.problems.protocols import ScoringContext
 from bitwright.problems.scores import CriticalClasses, SignificanceTable
+from bitwright.problems.version import __version__
 from bitwright.quantization import apply_configuration
 from bitwright.significance import clean_up, describe, given_classes, most_confused, table_csv
 
@@ -28,6 +28,8 @@ def mine(work: Work) -> list[str]:
     quality = evaluate(work.float_model(), work.task, "mine").quality
     critical = _critical(work, quality)
     document = {
+        "format": "bitwright-critical/1",
+        "version": __version__,
         "critical": asdict(critical),
         "sentence": describe(critical),
         "split": "mine",
@@ -70,9 +72,9 @@ def score(work: Work) -> list[str]:
 def _bring_back(work: Work) -> None:
     """Put the folder of these settings at `significance/`, and another that stands there aside."""
     settings = work.config.identity()
-    depends = ("task", "training", "calibration", "precisions", "pins", "seed", "threads")
+    depends = ("calibration", "precisions", "pins", "seed", "threads")
     identity = fingerprint(
-        data=work.task.fingerprint(), **{name: settings[name] for name in depends}
+        weights=work.weights, data=work.data, **{name: settings[name] for name in depends}
     )
     folder, marker = work.folder / "significance", "significance/made_with.json"
     if (work.folder / marker).exists():
@@ -80,12 +82,8 @@ def _bring_back(work: Work) -> None:
         if there == identity:
             return
         folder.rename(work.folder / f"significance-{there[:12]}")
-    elif (folder / "index.json").exists():
-        raise InputError(
-            f"{folder}: holds losses measured with unknown settings; move it elsewhere"
-        )
-    elif folder.exists():  # a run was killed before it measured anything
-        shutil.rmtree(folder)
+    elif folder.exists():  # begun by a run that was killed at once, or not by us: kept aside
+        folder.rename(work.folder / f"significance-unknown-{time.time_ns()}")
     aside = work.folder / f"significance-{identity[:12]}"
     if aside.exists():
         aside.rename(folder)
@@ -126,7 +124,8 @@ def table_document(table: SignificanceTable, *, clean: bool) -> dict[str, Any]:
         "standard_errors": None if errors is None else _rows(errors),
         "solved_scores": _rows(cleaned if clean else table.scores),
         "cleaned_cells": int(changed.sum()) if clean else 0,
-        "details": dict(table.details),
+        # Seconds stand in index.json: the same measurement gives the same file here.
+        "details": {name: v for name, v in table.details.items() if name != "seconds"},
     }
 
 

@@ -2,50 +2,72 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from pathlib import Path
+
 from bitwright import api
 from bitwright.cost_models import tabulate
 from bitwright.pipeline.scoring import table_from_document
 from bitwright.pipeline.work import Work
+from bitwright.problems.errors import MeasurementError
 from bitwright.problems.formats import write_front, write_problem, write_solution
+from bitwright.problems.network import NetworkDescription
+from bitwright.problems.precision import Precision
 from bitwright.problems.problem import AllocationProblem, Choice, LayerChoices
+from bitwright.problems.scores import SignificanceTable
+
+LossOf = Callable[[str, Precision], float]
 
 
 def make_problem(work: Work) -> list[str]:
     """Put scores and costs together; the first measure of the configuration gives the loss."""
     measure = work.config.significance[0].name
     document = work.folder.read_json(f"significance/{measure}.json")
-    table = table_from_document(document, solved=True)
-    models = [work.plugin("cost_models", section) for section in work.config.costs]
-    costs = tabulate(work.network, work.candidates, models)
-    row = {name: i for i, name in enumerate(table.components)}
-    column = {precision: j for j, precision in enumerate(table.precisions)}
-    layers = [
-        LayerChoices(
-            name,
-            tuple(
-                Choice(p, float(table.scores[row[name], column[p]]), costs.of[name][p])
-                for p in candidates
-            ),
-        )
-        for name, candidates in work.candidates.items()
-    ]
-    problem = AllocationProblem.from_layers(
-        work.config.name,
-        layers,
-        ties=work.network.ties,
-        fixed_costs={name: value for name, value in costs.fixed.items() if value},
-    )
+    problem = assemble(work, work.network, _losses(table_from_document(document, solved=True)))
     write_problem(problem, work.folder / "problem.json")
     return ["problem.json"]
+
+
+def assemble(work: Work, network: NetworkDescription, loss: LossOf) -> AllocationProblem:
+    """The problem of a network with this loss for every layer and candidate precision."""
+    candidates = work.candidates_in(network)
+    models = [work.plugin("cost_models", section) for section in work.config.costs]
+    costs = tabulate(network, candidates, models)
+    layers = [
+        LayerChoices(name, tuple(Choice(p, loss(name, p), costs.of[name][p]) for p in offered))
+        for name, offered in candidates.items()
+    ]
+    return AllocationProblem.from_layers(
+        work.config.name,
+        layers,
+        ties=network.ties,
+        fixed_costs={name: value for name, value in costs.fixed.items() if value},
+    )
+
+
+def _losses(table: SignificanceTable) -> LossOf:
+    row = {name: i for i, name in enumerate(table.components)}
+    column = {precision: j for j, precision in enumerate(table.precisions)}
+
+    def loss(layer: str, precision: Precision) -> float:
+        known = layer in row and precision in column
+        score = float(table.scores[row[layer], column[precision]]) if known else math.nan
+        if not math.isfinite(score):
+            what = f"significance measure {table.measure!r}: layer {layer!r} at {precision}"
+            raise MeasurementError(f"{what} has no finite score")
+        return score
+
+    return loss
 
 
 def solve(work: Work) -> list[str]:
     """Solve for every set of budgets, and for the whole front."""
     problem, config = work.problem, work.config
     outputs = []
-    for old in (work.folder / "solutions").glob("*.json"):
-        if old.stem not in config.solutions:
-            old.unlink()  # of a set of budgets that is no longer asked for
+    for old in work.folder.outputs("solve"):
+        if Path(old).parent.name == "solutions" and Path(old).stem not in config.solutions:
+            (work.folder / old).unlink(missing_ok=True)  # of budgets that are no longer asked for
     for name, budgets in config.solutions.items():
         solver = work.plugin("solvers", config.solver) if config.solver else None
         solution = api.solve(problem, budgets=budgets, solver=solver, seed=config.seed)

@@ -57,18 +57,20 @@ def carry_out(config: RunConfig, runs: Path, reporter: Reporter) -> Path:
     settings = config.document()
     with folder.locked():
         work = Work(config, folder, reporter)
+        check(work)
         write_atomic(
             folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         )
-        check(work)
-        data = work.task.fingerprint()
         made: dict[str, str] = {}
         for number, stage in enumerate(STAGES, start=1):
-            made[stage.name] = _fingerprint(stage, work, data, made)
+            made[stage.name] = _fingerprint(stage, work, made)
             _carry_out_stage(
                 work, stage, made[stage.name], f"[{number}/{len(STAGES)}] {stage.title}"
             )
-            folder.write_manifest(settings, [s.name for s in STAGES], data)
+            made[stage.name] = fingerprint(
+                inputs=made[stage.name], outputs=folder.outputs(stage.name)
+            )
+            folder.write_manifest(settings, [s.name for s in STAGES], work.data)
     return folder.path
 
 
@@ -84,20 +86,14 @@ def _carry_out_stage(work: Work, stage: Stage, identity: str, title: str) -> Non
     work.reporter.say(f"  {seconds:.1f} s")
 
 
-def _fingerprint(stage: Stage, work: Work, data: str, made: Mapping[str, str]) -> str:
-    """All that a stage's outputs follow from; of files their content, not their place."""
+def _fingerprint(stage: Stage, work: Work, made: Mapping[str, str]) -> str:
+    """All that a stage's outputs follow from: settings, data, files, and what came before it."""
     settings = work.config.identity()
-    files = [
-        digest_of_file(value)
-        for section in work.config.costs
-        for value in section.options.values()
-        if "costs" in stage.settings and isinstance(value, Path)
-    ]
     return fingerprint(
         stage=stage.name,
         version=__version__,
         settings={name: settings[name] for name in stage.settings},
-        data=data,
-        files=files,
+        data=work.data,
+        files=[digest_of_file(path) for path in work.config.files(stage.settings)],
         after={name: made[name] for name in stage.after},
     )

@@ -64,7 +64,7 @@ def _measured(verified: Any, metric: str) -> str:
         qat = p["qat"]
         rows.append([
             p["name"], figure(p["costs"][verified["cost"]]), _figure(p["predicted_loss"]),
-            _figure(p["measured_loss"]["critical"]), _figure(p["ptq"]["metrics"][metric]),
+            _figure(p["measured_loss"][verified["loss_reading"]]), _figure(p["ptq"]["metrics"][metric]),
             _figure(qat and qat["metrics"][metric]["mean"]), _figure(p["ptq"]["critical"]),
             _figure(qat and qat["critical"]["mean"]), "dominated" if p["dominated"] else "",
         ])  # fmt: skip

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from safetensors.torch import save
+from torch import nn
 
 from bitwright.pipeline.folder import fingerprint
 from bitwright.pipeline.work import FLOAT_WEIGHTS, Work
 from bitwright.problems.formats import dump_json, network_document, write_atomic
+from bitwright.problems.network import NetworkDescription
 from bitwright.quantization import fit
 
 
@@ -14,7 +16,7 @@ def train(work: Work) -> list[str]:
     """Train the float network by the recipe, from the run's seed; a killed training goes on."""
     model, config = work.fresh_model(), work.config
     depends = {name: config.identity()[name] for name in ("task", "training", "seed", "threads")}
-    identity = fingerprint(**depends, data=work.task.fingerprint())
+    identity = fingerprint(**depends, data=work.data)
     checkpoint = work.folder / f"checkpoints/float-{identity[:12]}.pt"
     with work.reporter.bar("training") as bar:
         fit(
@@ -25,7 +27,8 @@ def train(work: Work) -> list[str]:
             checkpoint=checkpoint,
             progress=lambda epoch, epochs, loss: bar.update(epoch, epochs, f"loss {loss:.3f}"),
         )
-    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    # Copies, since safetensors refuses tensors that share memory, such as tied weights.
+    weights = {name: value.contiguous().clone() for name, value in model.state_dict().items()}
     write_atomic(work.folder / FLOAT_WEIGHTS, save(weights))
     checkpoint.unlink(missing_ok=True)
     return [FLOAT_WEIGHTS]
@@ -34,5 +37,13 @@ def train(work: Work) -> list[str]:
 def read(work: Work) -> list[str]:
     """Run the network once and write down its layers, ties and pins."""
     description = work.read_network().description
+    if unseen := _unseen_weights(work.fresh_model(), description):
+        work.reporter.say(f"  left in float32 and in no cost: {', '.join(unseen)}")
     write_atomic(work.folder / "network.json", dump_json(network_document(description)) + "\n")
     return ["network.json"]
+
+
+def _unseen_weights(model: nn.Module, network: NetworkDescription) -> list[str]:
+    """Parameters of two dimensions or more that are the weight of no layer, such as attention's."""
+    seen = {f"{name}.weight" for name in network.names}
+    return [name for name, value in model.named_parameters() if value.ndim > 1 and name not in seen]

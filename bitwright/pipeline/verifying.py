@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from bitwright.problems.formats import read_front, read_solution
 from bitwright.problems.formats.answers_json import bits_document
 from bitwright.problems.front import non_dominated
 from bitwright.problems.measurements import Quality
+from bitwright.problems.version import __version__
 from bitwright.quantization import apply_configuration, fit, quantized_copy
 
 FORMAT = "bitwright-verified/1"
@@ -51,7 +53,9 @@ def points_of(work: Work) -> list[Point]:
             name: candidates[0] if len(candidates) == 1 else precision
             for name, candidates in work.candidates.items()
         }
-        problem.selection(bits)  # refuses a precision that is not offered, by name
+        if problem.broken_ties(problem.selection(bits)):
+            work.reporter.say(f"  uniform {precision} is left out: pins and ties contradict it")
+            continue
         points.append(Point(f"uniform {precision}", "uniform", BitConfiguration(bits)))
     if section.front_points:
         front = read_front(work.folder / "front_points.json")
@@ -72,16 +76,18 @@ def verify(work: Work) -> list[str]:
     total, done = 1 + len(points) * (1 + len(seeds)), 0
     with work.reporter.bar("verifying") as bar:
 
-        def journaled(what: dict[str, Any], measure: Callable[[], Any]) -> Any:
+        def journaled(what: dict[str, Any], measure: Callable[[Path], Any]) -> Any:
             nonlocal done
-            name = f"verify/{_key(work, what)[:16]}.json"
+            key = _key(work, what)[:16]
+            name, checkpoint = f"verify/{key}.json", work.folder / f"checkpoints/qat-{key}.pt"
             if not (work.folder / name).exists():
-                work.folder.write_json(name, {"what": what, "result": measure()})
+                work.folder.write_json(name, {"what": what, "result": measure(checkpoint)})
+                checkpoint.unlink(missing_ok=True)
             done += 1
             bar.update(done, total)
             return work.folder.read_json(name)["result"]
 
-        base = journaled({"kind": "float"}, lambda: _float(work))
+        base = journaled({"kind": "float"}, partial(_float, work))
         measured = []
         for point in points:
             bits = bits_document(point.configuration)
@@ -97,6 +103,9 @@ def verify(work: Work) -> list[str]:
     _mark_dominated(measured, work.config.front.cost, base["quality"]["main"])
     document = {
         "format": FORMAT,
+        "version": __version__,
+        "seed": work.config.seed,
+        "loss_reading": "overall" if work.config.significance[0].name == "overall" else "critical",
         "cost": work.config.front.cost,
         "quality_split": "test",
         "loss_split": "score",
@@ -113,17 +122,19 @@ def verify(work: Work) -> list[str]:
 def _key(work: Work, what: dict[str, Any]) -> str:
     """Names a measurement by all that it depends on."""
     config = work.config.identity()
-    depends = {
-        name: config[name] for name in ("task", "training", "calibration", "seed", "threads")
-    }
     recipe = config["verify"]["qat"] if what["kind"] == "qat" else None
-    critical = list(work.critical.classes)
     return fingerprint(
-        what=what, depends=depends, recipe=recipe, critical=critical, data=work.task.fingerprint()
+        what=what,
+        weights=work.weights,
+        data=work.data,
+        settings={name: config[name] for name in ("calibration", "threads")},
+        recipe=recipe,
+        critical=list(work.critical.classes),
+        version=__version__,
     )
 
 
-def _float(work: Work) -> dict[str, Any]:
+def _float(work: Work, _: Path) -> dict[str, Any]:
     model = work.float_model()
     return {
         "quality": _quality(work, evaluate(model, work.task, "test").quality),
@@ -131,7 +142,7 @@ def _float(work: Work) -> dict[str, Any]:
     }
 
 
-def _ptq(work: Work, configuration: BitConfiguration) -> dict[str, Any]:
+def _ptq(work: Work, configuration: BitConfiguration, _: Path) -> dict[str, Any]:
     model = work.float_model()
     with apply_configuration(model, configuration, work.calibration):
         return {
@@ -140,14 +151,16 @@ def _ptq(work: Work, configuration: BitConfiguration) -> dict[str, Any]:
         }
 
 
-def _qat(work: Work, configuration: BitConfiguration, seed: int) -> dict[str, Any]:
+def _qat(
+    work: Work, configuration: BitConfiguration, seed: int, checkpoint: Path
+) -> dict[str, Any]:
     """Fine-tune from the float weights with the configuration applied."""
     recipe = work.config.verify.qat
     assert recipe is not None, "QAT needs a recipe"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = quantized_copy(work.float_model(), configuration, work.calibration)
-    fit(model, work.task, recipe, seed=seed)
+    fit(model, work.task, recipe, seed=seed, checkpoint=checkpoint)
     return {"quality": _quality(work, evaluate(model, work.task, "test").quality)}
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from bitwright import plugins
 from bitwright.networks import TracedNetwork, pin, read_network
-from bitwright.pipeline.folder import RunFolder
+from bitwright.pipeline.folder import RunFolder, digest_of_file
 from bitwright.problems.errors import MeasurementError
 from bitwright.problems.formats import read_network as read_network_file
 from bitwright.problems.formats import read_problem
@@ -40,6 +40,16 @@ class Work:
     def task(self) -> Task:
         """The task of the run."""
         return cast(Task, self.plugin("tasks", self.config.task))
+
+    @cached_property
+    def data(self) -> str:
+        """The task's digest of its data."""
+        return self.task.fingerprint()
+
+    @cached_property
+    def weights(self) -> str:
+        """A digest of the trained float weights."""
+        return digest_of_file(self.folder / FLOAT_WEIGHTS) or ""
 
     def plugin(self, kind: plugins.Kind, section: PluginSection) -> Any:
         """Make a plug-in as the configuration says."""

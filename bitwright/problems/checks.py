@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from bitwright.problems.problem import AllocationProblem
 
 
+_LARGEST_TOTAL = 1e300
+
+
 def check_problem(problem: AllocationProblem) -> None:
     """Raise `InputError` for the first broken rule."""
     _check_shapes(problem)
     _check_numbers(problem)
+    _check_totals(problem)
     _check_duplicates(problem)
     _check_channels(problem)
     _check_ties(problem)
@@ -100,6 +104,22 @@ def _check_numbers(problem: AllocationProblem) -> None:
             value = plain(column.value(bad[0]))
             raise InputError(
                 f"{_place(problem, bad[0])}: cost {name!r} must not be negative, got {value}"
+            )
+
+
+def _check_totals(problem: AllocationProblem) -> None:
+    """Refuse numbers whose totals no float can hold, since losses and costs are reported as such."""
+    limit = int(_LARGEST_TOTAL)
+    with np.errstate(over="ignore"):
+        total = float(np.abs(problem.loss).sum())
+    if total > _LARGEST_TOTAL:
+        raise InputError(
+            f"the losses are too large to be added: in all more than {_LARGEST_TOTAL:g}"
+        )
+    for name, column in problem.costs.items():
+        if column.units.dtype == object and int(column.units.sum()) > limit * 10**column.digits:
+            raise InputError(
+                f"cost {name!r} is too large to be added: in all more than {_LARGEST_TOTAL:g}"
             )
 
 

@@ -98,8 +98,9 @@ class Proposal:
     """What a solver hands to the door, which recomputes and judges everything in it.
 
     `selection` holds one index into the problem's choice arrays per layer, shape (N,), or None.
-    `complete` says that the search ended by itself (an exact solver then proved its answer, or,
-    without a selection, that there is none). `lower_bound` holds for every feasible configuration.
+    `complete` says that the search ended by itself; an exact solver without a selection has then
+    proved that there is none. `lower_bound` holds for every feasible configuration: an answer is
+    called optimal where a complete exact solver claims a bound that meets its loss.
     """
 
     selection: NDArray[np.int64] | None
@@ -137,7 +138,7 @@ class FrontProposal:
 
 
 @runtime_checkable
-class FrontSolver(Solver, Protocol):
+class HasFront(Solver, Protocol):
     """A solver with a front of its own; others are swept over budgets."""
 
     def front(

@@ -11,6 +11,7 @@ from bitwright.quantization.grids import fake_quantize as fake_quantize
 from bitwright.quantization.grids import symmetric_grid as symmetric_grid
 from bitwright.quantization.quantizers import GridQuantizer as GridQuantizer
 from bitwright.quantization.quantizers import Quantizer as Quantizer
+from bitwright.quantization.quantizers import require_quantizable as require_quantizable
 from bitwright.quantization.recipe import TrainingRecipe as TrainingRecipe
 from bitwright.quantization.training import fit as fit
 
@@ -27,5 +28,6 @@ __all__ = [
     "fake_quantize",
     "fit",
     "quantized_copy",
+    "require_quantizable",
     "symmetric_grid",
 ]

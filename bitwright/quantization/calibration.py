@@ -73,7 +73,7 @@ def calibrate(
     batches: Iterable[tuple[Any, ...]],
     *,
     weight_rule: str = "mse",
-    activation_rule: str = "minmax",
+    activation_rule: str = "mse",
 ) -> Calibration:
     """Look at the weights, and once at what flows into every layer, `model(*inputs)` per batch.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,13 @@ from typing import Any
 import torch
 
 from bitwright.problems.errors import InputError
+from bitwright.problems.formats.atomic import write_atomic_with
 
 
 def save_checkpoint(path: Path, identity: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     """Write atomically: a kill at any moment leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.part")
-    with temporary.open("wb") as file:
-        torch.save({"identity": dict(identity), "state": dict(state)}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    content = {"identity": dict(identity), "state": dict(state)}
+    write_atomic_with(path, lambda stream: torch.save(content, stream))
 
 
 def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,11 @@ from torch import Tensor
 
 from bitwright.problems.errors import InputError
 
+LEAST_WEIGHT_BITS = 2
+"""Symmetric grids need a sign and a level."""
+
+LEAST_ACTIVATION_BITS = 1
+
 MOST_BITS = 24
 """Finest grid: float32 does not tell more levels apart."""
 
@@ -39,7 +44,7 @@ def symmetric_grid(max_abs: Tensor, bits: int, channel_axis: int | None = None) 
 
     Qn = Qp = 2^(bits-1) - 1. `max_abs` has shape (), or (channels,) with a `channel_axis`.
     """
-    _check_bits(bits, least=2, kind="symmetric")
+    _check_bits(bits, least=LEAST_WEIGHT_BITS, kind="symmetric")
     top = 2 ** (bits - 1) - 1
     scale = (max_abs.float() / top).clamp(min=_TINY)
     return QuantizationGrid(
@@ -52,7 +57,7 @@ def affine_grid(minimum: Tensor, maximum: Tensor, bits: int) -> QuantizationGrid
 
     `minimum` and `maximum` have shape ().
     """
-    _check_bits(bits, least=1, kind="affine")
+    _check_bits(bits, least=LEAST_ACTIVATION_BITS, kind="affine")
     top = 2**bits - 1
     low = minimum.float().clamp(max=0)
     scale = ((maximum.float().clamp(min=0) - low) / top).clamp(min=_TINY)

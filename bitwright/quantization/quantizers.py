@@ -11,7 +11,13 @@ from torch import Tensor, nn
 from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.precision import FLOAT_BITS, Precision
 from bitwright.quantization.calibration import Calibration
-from bitwright.quantization.grids import QuantizationGrid, fake_quantize
+from bitwright.quantization.grids import (
+    LEAST_ACTIVATION_BITS,
+    LEAST_WEIGHT_BITS,
+    MOST_BITS,
+    QuantizationGrid,
+    fake_quantize,
+)
 
 FLOAT_TYPES = {"float": torch.float16, "bfloat": torch.bfloat16}
 """What 16 bits mean in a precision of this variant."""
@@ -88,6 +94,22 @@ def layer_quantizers(
         quantizer(precision.weight_bits, calibration.weight_grid),
         quantizer(precision.activation_bits, calibration.activation_grid),
     )
+
+
+def require_quantizable(layer: str, precision: Precision) -> None:
+    """Raise `InputError` for a precision that no quantizer carries out."""
+    is_cast = _float_type(layer, precision) is not None
+    for side, bits, least in (
+        ("weight", precision.weight_bits, LEAST_WEIGHT_BITS),
+        ("activation", precision.activation_bits, LEAST_ACTIVATION_BITS),
+    ):
+        if bits == FLOAT_BITS or (is_cast and bits == 16):
+            continue
+        if not least <= bits <= MOST_BITS:
+            raise InputError(
+                f"layer {layer!r}: {side}_bits of {precision} must be from {least} to {MOST_BITS}, "
+                f"or {FLOAT_BITS} to leave them in float32"
+            )
 
 
 def _float_type(layer: str, precision: Precision) -> torch.dtype | None:

@@ -14,7 +14,7 @@ from bitwright.problems.front import ParetoFront
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.protocols import (
     Effort,
-    FrontSolver,
+    HasFront,
     MeasuredObjective,
     Proposal,
     Solver,
@@ -95,15 +95,15 @@ def front(
         return ParetoFront(
             problem.name, solver.name, tuple(costs), nothing, np.empty(0), exact=True, epsilon=0.0
         )
-    if isinstance(solver, FrontSolver):
+    if isinstance(solver, HasFront):
         asked = problem.with_budgets(binding(limits, reaches))
         admit(asked, solver, objective)
         session = SolveSession(np.random.default_rng(seed), effort, objective)
         proposal = solver.front(asked, costs, session, epsilon)
         return assembled(problem, solver.name, costs, proposal, points)
     solutions = [
-        solve(problem, solver, budgets=[amount], effort=effort, seed=seed, objective=objective)
-        for amount in sweep(problem, costs[0], reaches[costs[0]], points)
+        solve(problem, solver, budgets=amounts, effort=effort, seed=seed, objective=objective)
+        for amounts in sweep(problem, costs, reaches, points)
     ]
     return swept(problem, solver.name, costs, solutions, points)
 

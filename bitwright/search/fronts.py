@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
@@ -15,9 +17,10 @@ from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.protocols import FrontProposal
 from bitwright.problems.solution import Solution
 from bitwright.search.figures import front_figures
-from bitwright.search.reach import Reach
+from bitwright.search.reach import Reaches
 
 _SWEPT_BUDGETS = 20
+_SWEPT_BUDGETS_OF_EACH = 10
 _CHOICES_AT_ONCE = 4_000_000
 
 
@@ -54,12 +57,19 @@ def assembled(
     )
 
 
-def sweep(problem: AllocationProblem, cost: str, reach: Reach, points: int | None) -> list[Budget]:
-    """Budgets evenly spread over a cost's range, up to the budget that the cost has."""
-    steps = points or _SWEPT_BUDGETS
-    width = min(reach.largest, problem.budgets.get(cost, reach.largest)) - reach.least
+def sweep(
+    problem: AllocationProblem, costs: Sequence[str], reaches: Reaches, points: int | None
+) -> list[list[Budget]]:
+    """Sets of budgets, one per cost: a grid over their ranges, up to the budgets that they have."""
+    each = _SWEPT_BUDGETS if len(costs) == 1 else _SWEPT_BUDGETS_OF_EACH
+    steps = math.ceil(points ** (1 / len(costs))) if points else each
     shares = [Fraction(k, max(steps - 1, 1)) for k in range(steps)]
-    return [Budget(cost, amount=reach.least + share * width) for share in shares]
+    axes = []
+    for cost in costs:
+        reach = reaches[cost]
+        width = min(reach.largest, problem.budgets.get(cost, reach.largest)) - reach.least
+        axes.append([Budget(cost, amount=reach.least + share * width) for share in shares])
+    return [list(budgets) for budgets in itertools.product(*axes)]
 
 
 def swept(
@@ -75,6 +85,17 @@ def swept(
     values = values.reshape(len(found), len(costs))
     losses = np.array([s.loss for s in found])
     kept = non_dominated(values, losses)
+    if points is not None and len(kept) > points:
+        whole = ParetoFront(
+            problem.name,
+            solver,
+            tuple(costs),
+            values[kept],
+            losses[kept],
+            exact=False,
+            epsilon=None,
+        )
+        kept = kept[whole.spread(points)]
     return ParetoFront(
         problem=problem.name,
         solver=solver,

@@ -38,7 +38,7 @@ def judged(problem: AllocationProblem, solver: Solver, proposal: Proposal, seed:
             f"has {loss:.12g}"
         )
     proved = solver.traits.exact and proposal.complete
-    optimal = proved and (bound == -math.inf or bound >= loss - rounding)
+    optimal = proved and bound >= loss - rounding
     limits = problem.budgets
     return Solution(
         problem=problem.name,

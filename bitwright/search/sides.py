@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bitwright.problems.errors import UnsupportedProblemError
+from bitwright.problems.errors import InputError, UnsupportedProblemError
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.ties import Tie
 from bitwright.search.lists import loss_exponent
@@ -65,11 +65,7 @@ def _combine(
     for place, group in enumerate(members.tolist()):
         offered = np.arange(groups.start[group], groups.start[group + 1])
         if len(rows) * len(offered) > MOST_COMBINATIONS:
-            names = [
-                n
-                for n, g in zip(problem.layers, groups.group_of_layer, strict=True)
-                if g in members
-            ]
+            names = _names(problem, groups, members)
             raise UnsupportedProblemError(
                 f"the ties of one side among {len(names)} layers ({names[0]!r}, ...) leave more than "
                 f"{MOST_COMBINATIONS:,} combinations; solver 'ilp' takes them"
@@ -84,6 +80,11 @@ def _combine(
         rows = np.column_stack([rows[state], offered[choice]])
         loss = loss[state] + losses[offered[choice]]
         spent = spent[state] + costs[offered[choice]]
+        if not len(rows):
+            raise InputError(
+                f"the ties of one side among layers {_names(problem, groups, members)} contradict each "
+                "other: no choice of all of them keeps every tie"
+            )
         kept = _worth_taking(known, spent, loss)
         rows, known, loss, spent = rows[kept], known[kept], loss[kept], spent[kept]
     return _Combined(members, rows)
@@ -97,6 +98,11 @@ def _comparable(groups: Groups, members: NDArray[np.int64]) -> NDArray[np.int64]
     losses = np.zeros(len(groups.loss), dtype=np.int64)
     losses[rows] = np.rint(np.ldexp(groups.loss[rows], exponent)).astype(np.int64)
     return losses
+
+
+def _names(problem: AllocationProblem, groups: Groups, members: NDArray[np.int64]) -> list[str]:
+    of_layer = zip(problem.layers, groups.group_of_layer.tolist(), strict=True)
+    return [name for name, group in of_layer if group in members]
 
 
 class _TiedBits:

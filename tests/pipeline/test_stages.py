@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from bitwright.cli import main
-from bitwright.pipeline import drawing, scoring, stages
+from bitwright.pipeline import drawing, scoring, stages, training
 from bitwright.pipeline.evaluating import Evaluated
 from bitwright.pipeline.stages import STAGES, carry_out
 from bitwright.problems import InputError
@@ -23,6 +24,7 @@ from bitwright.problems.formats import (
     write_atomic,
 )
 from bitwright.problems.measurements import Quality
+from bitwright.quantization import fit
 from bitwright.report import report_html
 from bitwright.significance import read_losses
 
@@ -146,16 +148,37 @@ def test_a_changed_setting_redoes_what_depends_on_it(runs, changes, redone):
 
 @pytest.mark.parametrize(
     ("name", "redone"),
-    [("problem.json", ["problem"]), ("float.safetensors", ["train"]), ("pareto.png", ["draw"]), ("solutions/small.json", ["solve"])],
+    [("problem.json", ["problem"]), ("float.safetensors", ["train"]), ("pareto.png", ["draw"]), ("solutions/small.json", ["solve", "verify", "draw"])],
 )  # fmt: skip
 def test_a_damaged_result_is_made_again(runs, name, redone):
-    """A result that was changed or deleted is made again, as it was, and nothing else is."""
+    """A result that was changed or deleted is made again, as it was; what rests on it only if it differs.
+
+    A solution says how long it took, so that what rests on it is looked at again.
+    """
     before = digests(runs / "tiny", RESULTS + PICTURES)
     (runs / "tiny" / name).write_bytes(b"{}") if name.startswith("p") else (
         runs / "tiny" / name
     ).unlink()
     assert again(runs) == redone
     assert digests(runs / "tiny", RESULTS + PICTURES) == before
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_other_weights_redo_all_that_rests_on_them(runs, monkeypatch):
+    """Weights that come out otherwise, as on another machine, leave no score or measurement of old ones."""
+    (runs / "tiny/float.safetensors").unlink()
+    journal = {path.name for path in (runs / "tiny/verify").iterdir()}
+
+    def fit_otherwise(model, *arguments, **options):
+        loss = fit(model, *arguments, **options)
+        with torch.no_grad():
+            next(model.parameters()).mul_(1.01)
+        return loss
+
+    monkeypatch.setattr(training, "fit", fit_otherwise)
+    assert set(again(runs)) >= {"train", "mine", "score", "problem", "solve", "verify"}
+    assert list((runs / "tiny").glob("significance-*"))
+    assert not {path.name for path in (runs / "tiny/verify").iterdir()} <= journal
 
 
 def test_a_kill_before_the_first_measurement(runs):

@@ -43,7 +43,7 @@ def test_weight_scales_are_those_of_torchs_observer(model, network, batches, bit
 @pytest.mark.parametrize("bits", BITS)
 def test_activation_grids_are_those_of_torchs_observer(model, network, batches, bits):
     """The minmax rule gives scale and zero point of MinMaxObserver, over all calls and batches."""
-    calibration = calibrate(model, network, batches)
+    calibration = calibrate(model, network, batches, activation_rule="minmax")
     for name, layer in layers_of(model, network.names).items():
         observer = MinMaxObserver(
             qscheme=torch.per_tensor_affine,
@@ -116,7 +116,7 @@ def test_more_bits_round_closer(model, network, batches, rule):
 
 def test_grids_are_made_once_and_from_the_weights_of_then(model, network, batches):
     """Later changes of the model do not reach a calibration."""
-    calibration = calibrate(model, network, batches)
+    calibration = calibrate(model, network, batches, activation_rule="minmax")
     before = calibrate(model, network, batches).weight_grid("fc", 4)
     with torch.no_grad():
         model.fc.weight *= 2

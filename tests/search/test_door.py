@@ -1,5 +1,6 @@
 """The door judges every answer itself and refuses by name what a solver does not take."""
 
+import itertools
 import math
 import subprocess
 import sys
@@ -57,7 +58,8 @@ def test_loss_costs_and_slack_are_recomputed():
 @pytest.mark.parametrize(
     ("solver", "status", "bound"),
     [
-        (Says(BEST), Status.OPTIMAL, 9),
+        (Says(BEST), Status.FEASIBLE, -math.inf),
+        (Says(BEST, bound=9.0), Status.OPTIMAL, 9),
         (Says(BEST, exact=False), Status.FEASIBLE, -math.inf),
         (Says(BEST, complete=False, bound=8.5), Status.FEASIBLE, 8.5),
         (Says(BEST, complete=True, bound=8.999), Status.FEASIBLE, 8.999),
@@ -278,3 +280,29 @@ def test_exact_solving_imports_numpy_alone():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split("\n")[:2] == ["2.0", "[]"]
+
+
+def test_a_front_over_two_costs_is_swept_over_both():
+    """The points found stand for true ones, and the cheapest in each cost is among them."""
+    random = np.random.default_rng(4)
+    losses, one, two = random.random((3, 4, 3))
+    problem = tabulated("two", losses.tolist(), {"a": one.tolist(), "b": two.tolist()})
+    found = front(problem, ["a", "b"], IlpSolver())
+    for cost, column in (("a", one), ("b", two)):
+        least = column.min(axis=1).sum()
+        assert min(p.costs[cost] for p in found) == pytest.approx(least)
+    every = [problem.evaluate(np.array(s)) for s in itertools.product(*map(problem.span, range(4)))]
+    figures = [(float(e.costs["a"]), float(e.costs["b"]), e.loss) for e in every]
+    for point in found:
+        mine = (point.costs["a"], point.costs["b"], point.loss)
+        assert not any(all(f <= m - 1e-9 for f, m in zip(f, mine, strict=True)) for f in figures)
+
+
+def test_ties_of_one_side_that_contradict_are_named():
+    """Two ties that leave two layers nothing in common are refused by name, with a budget or without."""
+    bits = [[Precision(2, 4), Precision(4, 8)], [Precision(2, 8), Precision(4, 4)]]
+    ties = [Tie(("layer0", "layer1"), "weight"), Tie(("layer0", "layer1"), "activation")]
+    problem = tabulated("torn", [[1.0, 2.0]] * 2, {"c": [[1, 2]] * 2}, bits, ties=ties)
+    for asked in (problem, problem.with_budgets({"c": 3})):
+        with pytest.raises(InputError, match=r"layers \['layer0', 'layer1'\] contradict|common"):
+            solve(asked, ExactSolver())

@@ -47,7 +47,7 @@ TRAITS = SolverTraits(exact=True, several_budgets=True)
 
 @dataclasses.dataclass
 class Stubborn:
-    """Takes the same position in every layer, and says that it is the best."""
+    """Takes the same position in every layer, and says that no loss is lower than that."""
 
     position: int
     name: str = "stubborn"
@@ -55,7 +55,8 @@ class Stubborn:
 
     def solve(self, problem, session):
         ends = problem.choice_start[1:] - 1
-        return Proposal(np.minimum(problem.choice_start[:-1] + self.position, ends), complete=True)
+        taken = np.minimum(problem.choice_start[:-1] + self.position, ends)
+        return Proposal(taken, complete=True, lower_bound=problem.evaluate(taken).loss)
 
 
 def test_a_wrong_optimum_is_caught():

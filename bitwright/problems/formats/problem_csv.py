@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 from pathlib import Path
 
@@ -25,6 +26,9 @@ def problem_from_csv(path: str | Path) -> AllocationProblem:
     table = read_table(path)
     table.require(_REQUIRED)
     costs = [c for c in table.columns if c not in (*_REQUIRED, *_OPTIONAL)]
+    for name in costs:
+        if close := difflib.get_close_matches(name.lower(), _OPTIONAL, n=1, cutoff=0.8):
+            raise InputError(f"{path}: unknown column {name!r}; did you mean {close[0]!r}?")
     if "" in costs:
         raise InputError(f"{path}: a column has no name")
     choices: dict[str, list[Choice]] = {}
@@ -42,11 +46,16 @@ def problem_from_csv(path: str | Path) -> AllocationProblem:
     for layer, tie in ties.items():
         if tie:
             groups.setdefault(tie, []).append(layer)
+    for label, group in groups.items():
+        if len(group) == 1:
+            raise InputError(
+                f"{path}: tie {label!r} stands at layer {group[0]!r} only; a tie needs two or more"
+            )
     with naming(str(path)):
         return AllocationProblem.from_layers(
             Path(path).stem,
             [LayerChoices(name, tuple(rows)) for name, rows in choices.items()],
-            ties=tuple(Tie(tuple(g)) for g in groups.values() if len(g) > 1),
+            ties=tuple(Tie(tuple(g)) for g in groups.values()),
         )
 
 

@@ -102,11 +102,10 @@ def test_rows_of_a_layer_need_not_stand_together(tmp_path):
 
 
 def test_optional_columns_may_be_missing(tmp_path):
-    """Without variant, tie and costs four columns are enough; a lone tie label ties nothing."""
+    """Without variant, tie and costs four columns are enough."""
     head = "layer,weight_bits,activation_bits,loss"
     problem = read_problem(put(tmp_path, f"{head}\na,4,8,0.5"))
     assert (problem.precision(0), problem.cost_names, problem.ties) == (Precision(4, 8), (), ())
-    assert read_problem(put(tmp_path, f"{head},tie\na,4,8,0.5,x")).ties == ()
 
 
 @pytest.mark.parametrize(
@@ -114,6 +113,8 @@ def test_optional_columns_may_be_missing(tmp_path):
     [
         ("loss,", "lose,", "column 'loss' is missing; did you mean 'lose'"),
         ("latency_ms", " ", "is the name of a column missing"),
+        ("latency_ms", "Variant", "unknown column 'Variant'; did you mean 'variant'"),
+        ("latency_ms", "ties", "unknown column 'ties'; did you mean 'tie'"),
         ("conv1,4,4,0.5", ",4,4,0.5", "line 2: layer must not be empty"),
         ("conv1,4,4", "conv1,4.5,4", "line 2: weight_bits must be an integer, got '4.5'"),
         ("conv1,4,4", "conv1,0,4", "line 2: weight_bits must be an integer from 1 to 32, got 0"),

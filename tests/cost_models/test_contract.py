@@ -1,0 +1,31 @@
+"""Every cost model of ours keeps the public contract."""
+
+import pytest
+
+from bitwright.cost_models import BitOperations, CostTable, WeightSize
+from bitwright.testing.cost_model_contract import NETWORK, CostModelContract
+
+
+class TestBitOperations(CostModelContract):
+    @pytest.fixture
+    def cost_model(self):
+        return BitOperations()
+
+
+class TestWeightSize(CostModelContract):
+    @pytest.fixture
+    def cost_model(self):
+        return WeightSize()
+
+
+class TestCostTable(CostModelContract):
+    @pytest.fixture
+    def cost_model(self, tmp_path, precisions):
+        rows = [
+            f"{layer.name},{p.weight_bits},{p.activation_bits},{p.weight_bits}.5"
+            for layer in NETWORK
+            for p in precisions
+        ]
+        file = tmp_path / "table.csv"
+        file.write_text("\n".join(["layer,weight_bits,activation_bits,latency_us", *rows]))
+        return CostTable(file=file)
