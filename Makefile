@@ -10,7 +10,7 @@ WORKERS ?= 2
 .PHONY: help run test test-slow check format clean
 
 help:
-	@echo "make run        install, then run configs/digits.yaml into runs/digits/ (about 2 minutes)"
+	@echo "make run        install, then run configs/digits.yaml into runs/digits/ (about a minute)"
 	@echo "make test       install what tests need, run the fast tests"
 	@echo "make test-slow  run the slow tests"
 	@echo "make check      lint, format check, strict types"

@@ -83,19 +83,29 @@ def front(
     """Find the Pareto front of loss against one or more costs.
 
     Without `points` every point found, without configurations; with it that many, spread over the
-    front, with configurations. The default solver is `front` for one cost, `ilp` for several.
+    front, with configurations. Without a `solver` it is `front`, or `ilp` where that
+    refuses, as with several costs.
     """
-    chosen = solver if solver is not None else ("front" if len(costs) == 1 else "ilp")
-    return door.front(
-        _problem(problem),
-        tuple(costs),
-        _solver(chosen),
-        budgets=_budgets(budgets),
-        points=points,
-        epsilon=epsilon,
-        effort=effort,
-        seed=seed,
-    )
+    problem, budgets = _problem(problem), _budgets(budgets)
+
+    def found(solver: str | Solver) -> ParetoFront:
+        return door.front(
+            problem,
+            tuple(costs),
+            _solver(solver),
+            budgets=budgets,
+            points=points,
+            epsilon=epsilon,
+            effort=effort,
+            seed=seed,
+        )
+
+    if solver is not None:
+        return found(solver)
+    try:
+        return found("front")
+    except UnsupportedProblemError:
+        return found("ilp")
 
 
 def apply(

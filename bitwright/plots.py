@@ -107,6 +107,7 @@ def draw_front(
     _draw_predicted(axes[0], front)
     if measured:
         _draw_measured_loss(axes[0], measured)
+        axes[0].margins(y=0.1)
         _draw_quality(axes[1], measured, quality)
     axes[0].set_ylabel("loss increase (lower is better)")
     axes[0].set_title(
@@ -167,33 +168,51 @@ def _draw_measured_loss(axis: Axes, measured: Sequence[MeasuredPoint]) -> None:
 
 
 def _draw_quality(axis: Axes, measured: Sequence[MeasuredPoint], quality: str) -> None:
+    """Quality after PTQ and QAT; what lies far below the trained points stands as a triangle at the foot."""
+    floor = _floor(measured)
     for uniform, marker, kind in ((False, "D", "allocated"), (True, "s", "uniform")):
         chosen = [p for p in measured if p.uniform is uniform]
-        costs = [p.cost for p in chosen]
-        if not chosen:
-            continue
-        axis.scatter(costs, [p.quality_ptq for p in chosen], facecolors="none", edgecolors=_GREY,
-                     marker=marker, s=28, label=f"{kind}, PTQ")  # fmt: skip
+        shown = [p for p in chosen if p.quality_ptq >= floor]
         trained = [p for p in chosen if p.quality_qat is not None]
+        if shown:
+            axis.scatter(
+                [p.cost for p in shown], [p.quality_ptq for p in shown], facecolors="none",
+                edgecolors=_GREY, marker=marker, s=28, label=f"{kind}, PTQ",
+            )  # fmt: skip
         if trained:
             axis.errorbar(
                 [p.cost for p in trained], [p.quality_qat or 0.0 for p in trained],
                 yerr=[p.spread_qat for p in trained], color=_GREEN, marker=marker, markersize=5,
                 linestyle="none", capsize=2, zorder=3, label=f"{kind}, QAT",
             )  # fmt: skip
+    below = [p for p in measured if p.quality_ptq < floor]
+    if below:
+        axis.scatter(
+            [p.cost for p in below], [floor] * len(below), color=_GREY, marker="v", s=20,
+            label=f"PTQ below, down to {min(p.quality_ptq for p in below):.2g}",
+        )  # fmt: skip
     axis.margins(y=0.15)
-    _name_points(axis, [p for p in measured if p.named or not (p.uniform or p.dominated)])
+    _name_points(axis, measured)
     axis.set_ylabel(f"{_label(quality)} on test (higher is better)", parse_math=False)
     axis.legend(frameon=False, fontsize="small", loc="lower right")
 
 
-def _name_points(axis: Axes, points: Sequence[MeasuredPoint]) -> None:
-    """Write names beside points, in turn above and below, so that neighbours do not collide."""
-    for number, point in enumerate(sorted(points, key=lambda p: p.cost)):
+def _floor(measured: Sequence[MeasuredPoint]) -> float:
+    """The least quality that is drawn to scale: three times as far down as the best points spread."""
+    best = [p.quality_ptq if p.quality_qat is None else p.quality_qat for p in measured]
+    spread = max(max(best) - min(best), 0.01 * abs(max(best)))
+    return min(best) - 3 * spread
+
+
+def _name_points(axis: Axes, measured: Sequence[MeasuredPoint]) -> None:
+    """Name points above and below in turn, so that neighbours do not collide; uniform ones in grey."""
+    named = [p for p in measured if p.named or p.uniform or not p.dominated]
+    for number, point in enumerate(sorted(named, key=lambda p: (p.cost, p.name))):
         best = point.quality_ptq if point.quality_qat is None else point.quality_qat
         axis.annotate(
-            _label(point.name), (point.cost, best), xytext=(0, (14, -18, 26, -30)[number % 4]),
-            ha="center", textcoords="offset points", fontsize=7, parse_math=False,
+            _label(point.name.removeprefix("uniform ")), (point.cost, best),
+            xytext=(0, (16, -22, 30, -36)[number % 4]), ha="center", textcoords="offset points",
+            fontsize=7, color=_GREY if point.uniform else "black", parse_math=False,
             arrowprops={"arrowstyle": "-", "color": _GREY, "linewidth": 0.5},
         )  # fmt: skip
 

@@ -64,7 +64,7 @@ def run(tmp_path) -> Path:
         "explanation": ODD,
     }
     bits = {ODD: {"weight_bits": 4, "activation_bits": 8, "variant": "svd-32"}}
-    quality = {"main": ODD, "metrics": {ODD: 0.5}, "critical": None}
+    quality = {"main": ODD, "metrics": {ODD: 0.5}, "critical": None, "per_class": {ODD: 0.5}}
     point = {"name": ODD, "bits": bits, "costs": {ODD: 1234567}, "predicted_loss": 0.1, "measured_loss": {"critical": None}, "ptq": quality, "dominated": True}  # fmt: skip
     documents = {
         "critical": {"sentence": f"critical classes: Car, {ODD}"},

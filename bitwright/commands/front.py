@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_solving_arguments(
         parser,
-        "solver by name (default: front for one cost, ilp for several); "
+        "solver by name (default: front, or ilp where that refuses); "
         "one without a front of its own sweeps budgets",
     )
     parser.add_argument(
@@ -76,6 +76,8 @@ def run(options: argparse.Namespace) -> int:
         from bitwright.plots import draw_front, save, suffix_of
 
         suffix_of(options.plot)  # refuses an unknown ending before the work
+        if not options.plot.parent.is_dir():
+            raise InputError(f"{options.plot}: there is no folder {str(options.plot.parent)!r}")
     problem = api.read_problem(options.problem)
     front = api.front(
         problem,

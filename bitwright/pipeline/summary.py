@@ -8,6 +8,8 @@ from typing import Any
 
 from bitwright.text import figure, text_table
 
+_NEXT_TO_CHANCE = 1.5
+
 
 def summary_text(run: Path) -> str:
     """What was found, in a screenful: the critical classes, the solutions, and what was measured."""
@@ -18,6 +20,7 @@ def summary_text(run: Path) -> str:
     parts = [
         f"{network['name']}: {len(network['layers'])} layers, {network['totals']['parameters']:,} weights; "
         f"float {metric} {base['metrics'][metric]:.4f}, critical classes {_figure(base['critical'])}",
+        *_warnings(verified, metric),
         _sentence(critical["sentence"]),
         _solutions(run),
         _measured(verified, metric),
@@ -66,7 +69,7 @@ def _measured(verified: Any, metric: str) -> str:
             p["name"], figure(p["costs"][verified["cost"]]), _figure(p["predicted_loss"]),
             _figure(p["measured_loss"][verified["loss_reading"]]), _figure(p["ptq"]["metrics"][metric]),
             _figure(qat and qat["metrics"][metric]["mean"]), _figure(p["ptq"]["critical"]),
-            _figure(qat and qat["critical"]["mean"]), "dominated" if p["dominated"] else "",
+            _figure(qat and qat["critical"]["mean"]), "yes" if p["dominated"] else "",
         ])  # fmt: skip
     head = [
         "verified",
@@ -77,9 +80,25 @@ def _measured(verified: Any, metric: str) -> str:
         "QAT",
         "critical PTQ",
         "QAT",
-        "",
+        "dominated",
     ]
-    return text_table(head, rows)
+    note = (
+        "predicted, measured: growth of the loss; PTQ, QAT: quality on the test split after quantization\n"
+        "and after training with it; dominated: another row costs no more in anything and is as accurate"
+    )
+    return f"{text_table(head, rows)}\n{note}"
+
+
+def _warnings(verified: Any, metric: str) -> list[str]:
+    """What makes a reader doubt the rest: a float network that has learned next to nothing."""
+    quality = verified["float"]["quality"]
+    chance = 1 / len(quality["per_class"])
+    if metric == "accuracy" and quality["metrics"][metric] < _NEXT_TO_CHANCE * chance:
+        return [
+            f"Warning: the float network is little better than chance ({chance:.2f}); nothing below "
+            "means much. Train it longer, or with smaller batches."
+        ]
+    return []
 
 
 def _pictures(run: Path) -> str:

@@ -62,7 +62,7 @@ def points_of(work: Work) -> list[Point]:
         for i in front.spread(section.front_points).tolist():
             configuration = front[i].configuration
             if configuration is not None:
-                points.append(Point(f"front {i + 1}", "front", configuration))
+                points.append(Point(f"front {i + 1}/{len(front)}", "front", configuration))
     first: dict[BitConfiguration, Point] = {}
     for point in points:
         first.setdefault(point.configuration, point)
@@ -100,7 +100,7 @@ def verify(work: Work) -> list[str]:
                 for seed in seeds
             ]
             measured.append(_entry(work, point, base, ptq, qat))
-    _mark_dominated(measured, work.config.front.cost, base["quality"]["main"])
+    _mark_dominated(measured, base["quality"]["main"])
     document = {
         "format": FORMAT,
         "version": __version__,
@@ -229,11 +229,14 @@ def _over_seeds(qualities: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _mark_dominated(measured: list[dict[str, Any]], cost: str, metric: str) -> None:
-    """Mark the points that another one beats in cost and in measured quality (after QAT if done)."""
+def _mark_dominated(measured: list[dict[str, Any]], metric: str) -> None:
+    """Mark the points that another one beats: no dearer in any cost, and of at least the quality.
+
+    Quality is the metric after QAT where that was done; its noise is not allowed for.
+    """
     if not measured:
         return
-    costs = np.array([[m["costs"][cost]] for m in measured], dtype=np.float64)
+    costs = np.array([list(m["costs"].values()) for m in measured], dtype=np.float64)
     quality = [best_quality(m, metric) for m in measured]
     kept = set(non_dominated(costs, -np.array(quality)).tolist())
     for i, entry in enumerate(measured):

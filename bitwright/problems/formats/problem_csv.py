@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 from pathlib import Path
 
-from bitwright.problems.errors import InputError
+from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.formats.json_text import decimal_text, naming
 from bitwright.problems.formats.table_csv import Row, read_table
 from bitwright.problems.precision import Precision
@@ -16,6 +15,7 @@ from bitwright.problems.ties import Tie
 
 _REQUIRED = ("layer", "weight_bits", "activation_bits", "loss")
 _OPTIONAL = ("variant", "tie")
+_OPTIONAL_IN_OTHER_WORDS = {"variant", "variants", "tie", "ties", "tied"}
 
 
 def problem_from_csv(path: str | Path) -> AllocationProblem:
@@ -27,8 +27,8 @@ def problem_from_csv(path: str | Path) -> AllocationProblem:
     table.require(_REQUIRED)
     costs = [c for c in table.columns if c not in (*_REQUIRED, *_OPTIONAL)]
     for name in costs:
-        if close := difflib.get_close_matches(name.lower(), _OPTIONAL, n=1, cutoff=0.8):
-            raise InputError(f"{path}: unknown column {name!r}; did you mean {close[0]!r}?")
+        if name.lower() in _OPTIONAL_IN_OTHER_WORDS or not table.rows[0].cells[name]:
+            raise InputError(f"{path}: column {name!r} is no cost; {nearest(name, _OPTIONAL)}")
     if "" in costs:
         raise InputError(f"{path}: a column has no name")
     choices: dict[str, list[Choice]] = {}

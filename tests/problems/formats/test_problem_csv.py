@@ -113,8 +113,8 @@ def test_optional_columns_may_be_missing(tmp_path):
     [
         ("loss,", "lose,", "column 'loss' is missing; did you mean 'lose'"),
         ("latency_ms", " ", "is the name of a column missing"),
-        ("latency_ms", "Variant", "unknown column 'Variant'; did you mean 'variant'"),
-        ("latency_ms", "ties", "unknown column 'ties'; did you mean 'tie'"),
+        ("latency_ms", "Variant", "column 'Variant' is no cost; did you mean 'variant'"),
+        ("latency_ms", "ties", "column 'ties' is no cost; did you mean 'tie'"),
         ("conv1,4,4,0.5", ",4,4,0.5", "line 2: layer must not be empty"),
         ("conv1,4,4", "conv1,4.5,4", "line 2: weight_bits must be an integer, got '4.5'"),
         ("conv1,4,4", "conv1,0,4", "line 2: weight_bits must be an integer from 1 to 32, got 0"),
