@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from bitwright.problems.errors import UnsupportedProblemError
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.protocols import FrontProposal, Proposal, SolverTraits, SolveSession
-from bitwright.search.exact import capacity_of
 from bitwright.search.hull import HullFront, hull_front
+from bitwright.search.knapsack import capacity_of
 from bitwright.search.lists import Trail, as_integers, undominated
 from bitwright.search.reduction import ChoiceTable, Groups, Integers, choice_table, merge_ties
 from bitwright.search.sides import merge_sides
