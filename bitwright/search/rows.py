@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 
-from bitwright.problems.exact import ExactColumn
+import numpy as np
+
+from bitwright.problems.exact import ExactColumn, decimal_digits
 from bitwright.problems.problem import AllocationProblem
 from bitwright.search.reduction import Integers
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One linear limit: the units of the selected choices add up to at most `limit`; shape (M,).
+    """One limit: the units of what is selected add up to at most `limit`; `units` has shape (M,).
 
-    A unit is 10**-digits of the cost's. `cost` is the budgeted cost, `step` the step of a peak and None otherwise. Pairwise terms of the
-    cost are left out: they are not negative, so that the row still holds.
+    A unit is 10**-digits of the cost's. `pairs` maps the number of a pairwise term to the units of
+    its table. `cost` is the budgeted cost, `step` the step of a peak and None otherwise.
     """
 
     cost: str
@@ -23,6 +26,7 @@ class Row:
     units: Integers
     digits: int
     limit: int
+    pairs: Mapping[int, Integers] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -36,8 +40,7 @@ def budget_rows(problem: AllocationProblem) -> list[Row]:
     for cost, budget in problem.budgets.items():
         limit = budget - problem.fixed_costs.get(cost, 0)
         if cost in problem.costs:
-            column = problem.costs[cost]
-            rows.append(Row(cost, None, column.units, column.digits, column.in_units(limit)))
+            rows.append(_summed(problem, cost, limit))
         steps = [step for peak in problem.peaks if peak.cost == cost for step in peak.steps]
         for k, step in enumerate(steps):
             numbers = [Fraction(0)] * len(problem.loss)
@@ -47,3 +50,22 @@ def budget_rows(problem: AllocationProblem) -> list[Row]:
             column = ExactColumn.of(numbers, cost)
             rows.append(Row(cost, k, column.units, column.digits, column.in_units(limit)))
     return rows
+
+
+def _summed(problem: AllocationProblem, cost: str, limit: Fraction) -> Row:
+    """The row of a cost that is a sum over layers, in units fine enough for its pairwise terms."""
+    column = problem.costs[cost]
+    tables = {
+        k: term.costs[cost] for k, term in enumerate(problem.interactions) if cost in term.costs
+    }
+    digits = max(
+        [column.digits, *(decimal_digits(v) for t in tables.values() for line in t for v in line)]
+    )
+    units = column.units
+    if digits > column.digits:
+        units = units.astype(object) * 10 ** (digits - column.digits)
+    pairs = {
+        k: np.array([[int(v * 10**digits) for v in line] for line in table], dtype=object)
+        for k, table in tables.items()
+    }
+    return Row(cost, None, units, digits, int(limit * 10**digits // 1), pairs)

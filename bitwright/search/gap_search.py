@@ -1,0 +1,120 @@
+"""The general exact search: every answer between the dual bound and an allowance is looked at.
+
+Whatever the rows and links, the bound at the best multipliers is usually so near the optimum that
+few deviations from the relaxation's answer have a penalty within the gap. They are listed in two
+halves and joined, for a growing allowance, until it covers the best answer found, which is then
+proved. Until then the allowance that was searched through raises the bound.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitwright.problems.protocols import SolveSession
+from bitwright.search.deviations import deviations
+from bitwright.search.halves import halves
+from bitwright.search.landscape import Landscape
+from bitwright.search.meeting import best_pair
+
+DEFAULT_STATES = 2**20
+"""Length of a list of deviations beyond which the search stops proving, unless told otherwise."""
+
+_FIRST_OPEN = 12
+_GROWTH = 4.0
+_LEAST_SHARE = 2.0**-30
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The options (V,) of the best answer found, if any, and a bound below every answer's loss."""
+
+    options: NDArray[np.int64] | None
+    bound: float
+    complete: bool
+
+
+def search_gap(landscape: Landscape, session: SolveSession) -> Found:
+    """Search allowances of growing size; proves the best answer unless a limit is hit."""
+    return _Search(landscape, session).run()
+
+
+class _Search:
+    def __init__(self, landscape: Landscape, session: SolveSession) -> None:
+        self._land, self._session = landscape, session
+        self._limit = session.effort.states or DEFAULT_STATES
+        self._options: NDArray[np.int64] | None = None
+        self._above = math.inf
+
+    def run(self) -> Found:
+        """Widen the allowance until it covers the best answer, everything, or the effort."""
+        land = self._land
+        searched, wanted, most = 0.0, self._first_allowance(), self._largest_allowance()
+        while True:
+            complete, size = self._look(wanted)
+            if not complete:
+                break
+            searched = wanted
+            if searched >= min(self._above, most):
+                return Found(self._options, land.bound + searched, complete=True)
+            wanted = min(self._above, most, max(wanted, most * _LEAST_SHARE) * _growth(size))
+        return Found(self._options, land.bound + searched - land.rounding, complete=False)
+
+    def _look(self, wanted: float) -> tuple[bool, int]:
+        """Search an allowance; says whether all of it was searched, and how long the lists were."""
+        land = self._land
+        allowance = max(wanted + land.rounding, np.finfo(float).tiny)
+        divided = halves(land, allowance)
+        rows = len(land.model.limits)
+        first = deviations(divided.first, rows, allowance, self._limit, self._session)
+        second = deviations(divided.second, rows, allowance, self._limit, self._session)
+        size = max(len(first.states), len(second.states))
+        if not len(first.states) or not len(second.states):
+            return first.complete and second.complete, size
+        met = best_pair(first, second, divided.shared, land.room, land.multipliers, allowance)
+        if met.loss is not None:
+            options = land.picked.copy()
+            for taken in (first.options(met.first), second.options(met.second)):
+                for variable, option in taken.items():
+                    options[variable] = option
+            self._note(options)
+        return met.complete and not self._session.out_of_time(), size
+
+    def _note(self, options: NDArray[np.int64]) -> None:
+        """Keep an answer if it is better than the best so far."""
+        land = self._land
+        if self._options is None or land.loss_of(options) < land.loss_of(self._options):
+            self._options = options
+            self._above = max(land.loss_of(options) * land.loss_unit - land.bound, 0.0)
+
+    def _first_allowance(self) -> float:
+        """What opens a handful of variables and all components."""
+        nearest = np.sort(
+            np.concatenate([self._land.free_nearest, [c.nearest for c in self._land.linked]])
+        )
+        some = nearest[: _FIRST_OPEN + 1]
+        finite = some[np.isfinite(some)]
+        return float(finite[-1]) if len(finite) else 0.0
+
+    def _largest_allowance(self) -> float:
+        """What every answer within the limits is worth at most, room left unused included."""
+        land = self._land
+        penalty = np.where(np.isfinite(land.free_penalty), land.free_penalty, 0.0)
+        total = float(penalty.max(axis=1, initial=0.0).sum())
+        total += float(land.multipliers @ land.oracle.limits)
+        for component in land.linked:
+            for step in component.steps:
+                total += float(step.penalty[np.isfinite(step.penalty)].max(initial=0.0))
+        return total
+
+
+def _growth(size: int) -> float:
+    """By what to multiply the allowance for lists a few times as long.
+
+    Lists grow like exp(c sqrt(allowance)), as the number of partitions does.
+    """
+    size = max(size, 8)
+    return max(1.15, (math.log(_GROWTH * size) / math.log(size)) ** 2)
