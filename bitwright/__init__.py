@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bitwright.api import apply as apply
+    from bitwright.api import compare as compare
     from bitwright.api import front as front
     from bitwright.api import read_problem as read_problem
     from bitwright.api import solve as solve
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "__version__": "bitwright.problems.version",
-    **dict.fromkeys(("apply", "front", "read_problem", "solve"), "bitwright.api"),
+    **dict.fromkeys(("apply", "compare", "front", "read_problem", "solve"), "bitwright.api"),
     **dict.fromkeys(
         ("AllocationProblem", "BitConfiguration", "BitwrightError", "Choice", "InputError", "LayerChoices", "ParetoFront", "Precision",
          "Solution", "Status"),

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bitwright import plugins
+from bitwright.comparison import Comparison, compared
 from bitwright.problems.budgets import Budget
 from bitwright.problems.configuration import BitConfiguration
-from bitwright.problems.errors import UnsupportedProblemError
+from bitwright.problems.errors import (
+    BitwrightError,
+    InputError,
+    MissingDependencyError,
+    UnsupportedProblemError,
+)
 from bitwright.problems.exact import Number
 from bitwright.problems.formats import read_problem
 from bitwright.problems.front import ParetoFront
@@ -21,9 +28,14 @@ from bitwright.search import door
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["apply", "front", "read_problem", "solve"]
+__all__ = ["apply", "compare", "front", "read_problem", "solve"]
 
+Answer = TypeVar("Answer")
 BudgetValues = Mapping[str, str | Number] | Iterable[Budget]
+
+DEFAULT_SOLVERS = ("exact", "ilp")
+DEFAULT_FRONT_SOLVERS = ("front", "exact", "ilp")
+"""Where no solver is named, the first of these that takes the problem answers."""
 
 
 def solve(
@@ -39,9 +51,10 @@ def solve(
 
     `problem` is a problem or the path of a problem file. `budgets` maps cost names to limits, a
     number in the cost's unit or text such as `"50%"` or `"1.5MB"`; they stand beside those of the
-    problem and replace those of the same name. Without a `solver` it is `exact`, or `ilp` where that
-    refuses the problem, as with several budgets. Raises `InputError` for bad input; a budget that
-    nothing meets is a `Solution` of status `infeasible` that explains itself.
+    problem and replace those of the same name. `solver` is a solver or its name, with options as in
+    `"ilp:pulp_solver=HiGHS"`; without one it is `exact`, or `ilp` where that refuses the problem, and
+    the solution names it. Raises `InputError` for bad input; a budget that nothing meets is a
+    `Solution` of status `infeasible` that explains itself.
 
     >>> from bitwright import AllocationProblem, Choice, LayerChoices, Precision
     >>> def layer(name, losses):
@@ -54,19 +67,13 @@ def solve(
     BitConfiguration(conv1: w4a8, conv2: w2a8)
     """
     problem, budgets = _problem(problem), _budgets(budgets)
-    if solver is None:
-        try:
-            return door.solve(problem, _solver("exact"), budgets=budgets, effort=effort, seed=seed)
-        except UnsupportedProblemError:
-            solver = "ilp"
-    return door.solve(
-        problem,
-        _solver(solver),
-        budgets=budgets,
-        effort=effort,
-        seed=seed,
-        objective=objective,
-    )
+
+    def solved(solver: Solver) -> Solution:
+        return door.solve(
+            problem, solver, budgets=budgets, effort=effort, seed=seed, objective=objective
+        )
+
+    return _first_that_takes(DEFAULT_SOLVERS if solver is None else (solver,), solved)
 
 
 def front(
@@ -83,16 +90,16 @@ def front(
     """Find the Pareto front of loss against one or more costs.
 
     Without `points` every point found, without configurations; with it that many, spread over the
-    front, with configurations. Without a `solver` it is `front`, or `ilp` where that
-    refuses, as with several costs.
+    front, with configurations. Without a `solver` it is `front`, or where that refuses, as with
+    several costs, `exact` or `ilp` under a sweep of budgets; the front names it.
     """
     problem, budgets = _problem(problem), _budgets(budgets)
 
-    def found(solver: str | Solver) -> ParetoFront:
+    def found(solver: Solver) -> ParetoFront:
         return door.front(
             problem,
             tuple(costs),
-            _solver(solver),
+            solver,
             budgets=budgets,
             points=points,
             epsilon=epsilon,
@@ -100,12 +107,44 @@ def front(
             seed=seed,
         )
 
-    if solver is not None:
-        return found(solver)
-    try:
-        return found("front")
-    except UnsupportedProblemError:
-        return found("ilp")
+    return _first_that_takes(DEFAULT_FRONT_SOLVERS if solver is None else (solver,), found)
+
+
+def compare(
+    problem: AllocationProblem | str | Path,
+    *,
+    solvers: Sequence[str] | None = None,
+    budgets: BudgetValues = (),
+    effort: Effort = Effort(),
+    seed: int = 0,
+    repeat: int = 1,
+    objective: MeasuredObjective | None = None,
+    started: Callable[[str], None] | None = None,
+) -> Comparison:
+    """Solve one problem with several solvers and set their answers side by side.
+
+    `solvers` are names, with options as in `solve`; without them all that are installed, but for
+    those that need a measured objective where none is given. With a `repeat` above 1 each is run
+    once to warm up, then that many times in turn, and its time is the median. A solver that refuses
+    the problem, misses a library or gives an untrue answer is an entry with the reason; an unknown
+    name or option raises `InputError`. `started` is called with the name of each as it begins.
+    """
+    problem, budgets = _problem(problem), _budgets(budgets)
+    names = list(plugins.known("solvers")) if solvers is None else list(solvers)
+    if not names:
+        raise InputError("a comparison needs one solver or more, got none")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"solver {twice!r} is given twice")
+    made = {name: _solver_or_error(name) for name in names}
+    if solvers is None and objective is None:
+        made = {n: s for n, s in made.items() if isinstance(s, Exception) or not s.traits.evaluates}
+
+    def solved(solver: Solver) -> Solution:
+        return door.solve(
+            problem, solver, budgets=budgets, effort=effort, seed=seed, objective=objective
+        )
+
+    return compared(problem, made, solved, repeat, started)
 
 
 def apply(
@@ -130,8 +169,41 @@ def _problem(problem: AllocationProblem | str | Path) -> AllocationProblem:
     return problem if isinstance(problem, AllocationProblem) else read_problem(problem)
 
 
+def _first_that_takes(solvers: Sequence[str | Solver], ask: Callable[[Solver], Answer]) -> Answer:
+    """The answer of the first solver that does not refuse the problem, or the last refusal."""
+    *others, last = solvers
+    for solver in others:
+        with suppress(UnsupportedProblemError):
+            return ask(_solver(solver))
+    return ask(_solver(last))
+
+
 def _solver(solver: str | Solver) -> Solver:
-    return plugins.create("solvers", solver) if isinstance(solver, str) else solver
+    """The solver of a text `NAME[:OPTION=VALUE...]`, its options checked; a solver as it is."""
+    if not isinstance(solver, str):
+        return solver
+    name, *parts = solver.split(":")
+    options: dict[str, Any] = {}
+    for part in parts:
+        option, equals, value = part.partition("=")
+        if not equals or not option:
+            raise InputError(
+                "a solver is written NAME[:OPTION=VALUE...], such as ilp:pulp_solver=HiGHS, "
+                f"got {solver!r}"
+            )
+        if option in options:
+            raise InputError(f"solver {name!r}: option {option!r} is given twice")
+        options[option] = value
+    made: Solver = plugins.create("solvers", name, options)
+    return made
+
+
+def _solver_or_error(name: str) -> Solver | BitwrightError:
+    """The solver, or what is wrong with its installation."""
+    try:
+        return _solver(name)
+    except (plugins.PluginError, MissingDependencyError) as error:
+        return error
 
 
 def _budgets(budgets: BudgetValues) -> tuple[Budget, ...]:

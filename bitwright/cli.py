@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "carry out a complete run: train, score, solve, verify, draw",
     "solve": "find the best bits for a problem file within budgets",
     "front": "find the Pareto front of loss against costs for a problem file",
+    "compare": "set the answers of several solvers to a problem file side by side",
     "plugins": "list the solvers, cost models, significance measures and tasks that are installed",
 }
 
@@ -94,11 +95,11 @@ def _run_command(name: str, rest: list[str]) -> int:
         sys.stdout.flush()
     except SystemExit as stop:
         return int(stop.code or 0)
-    except BitwrightError as error:
+    except (BitwrightError, ModuleNotFoundError) as error:
         if debug:
             traceback.print_exc()
-            return EXIT_INPUT
-        sys.stderr.write(f"bitwright {name}: {' '.join(str(error).split())}\n")
+        else:
+            sys.stderr.write(f"bitwright {name}: {_in_one_line(error)}\n")
         return EXIT_INPUT
     except KeyboardInterrupt:
         sys.stderr.write(f"bitwright {name}: interrupted; finished work is kept\n")
@@ -108,3 +109,15 @@ def _run_command(name: str, rest: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return status
+
+
+def _in_one_line(error: Exception) -> str:
+    """What an error says; a library that is missing comes with the command that installs it."""
+    if isinstance(error, ModuleNotFoundError):
+        from bitwright.problems.errors import missing_dependency
+
+        library = (error.name or "").partition(".")[0]
+        if library in ("", "bitwright"):
+            raise error
+        error = missing_dependency("what was asked for", library)
+    return " ".join(str(error).split())

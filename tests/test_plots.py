@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
-
 import numpy as np
 import pytest
-from PIL import Image
 
-from bitwright.plots import MeasuredPoint, draw_confusion, draw_front, draw_significance, save
-from bitwright.problems import InputError, ParetoFront, Precision, SignificanceTable
+from bitwright.plots import draw_confusion, draw_front, draw_significance, save
+from bitwright.problems import InputError, Precision, SignificanceTable
 
-ODD = [
-    "$\\frac{a$",
-    "a_b^c",
-    "<script>alert('x')</script>",
-    "😀 & --> é 漢",
-    "x\n\x01\ud800y",
-    "long" * 500,
-]
-
-
-def front(
-    points: int, costs: tuple[str, ...] = ("size_bits",), name: str = "problem"
-) -> ParetoFront:
-    """A front of that many points; the second cost falls with the loss that rises."""
-    rising = np.arange(points)
-    values = np.stack([rising, *([rising[::-1]] * (len(costs) - 1))], axis=1)
-    return ParetoFront(name, "front", costs, values, 1.0 / (1.0 + rising), exact=True, epsilon=0.0)
+from .pictures import ODD, check_written, front
 
 
 def table(components, *, columns: int = 3) -> SignificanceTable:
@@ -37,66 +18,6 @@ def table(components, *, columns: int = 3) -> SignificanceTable:
     return SignificanceTable(
         "overall", tuple(components), tuple(Precision(b + 1, 8) for b in range(columns)), scores
     )
-
-
-def measured(names) -> list[MeasuredPoint]:
-    """One measured point per name, all kinds among them."""
-    return [
-        MeasuredPoint(
-            name,
-            i,
-            float("nan") if i == 1 else 0.1 * i,
-            0.5,
-            None if i % 2 else 0.6,
-            i == 2,
-            i % 3 == 0,
-        )
-        for i, name in enumerate(names)
-    ]
-
-
-def check_written(figure, folder) -> None:
-    """Both files are whole, parse, and come out the same a second time."""
-    paths = [folder / "x.png", folder / "x.svg"]
-    for path in paths:
-        save(figure, path)
-    first = [path.read_bytes() for path in paths]
-    with Image.open(paths[0]) as image:
-        image.load()
-    drawn = ElementTree.fromstring(first[1])
-    assert not [e for e in drawn.iter() if e.tag.endswith("script")]
-    for path in paths:
-        save(figure, path)
-    assert [path.read_bytes() for path in paths] == first
-    assert sorted(folder.iterdir()) == paths  # no temporary file is left
-
-
-@pytest.mark.parametrize("points", [0, 1, 2, 100_000])
-def test_fronts_of_any_size(tmp_path, points):
-    """No point, one and a hundred thousand are drawn."""
-    check_written(draw_front(front(points)), tmp_path)
-
-
-@pytest.mark.parametrize("points", [0, 1, 500])
-def test_fronts_of_two_costs(tmp_path, points):
-    """A second cost is drawn as colour, with its name on the bar."""
-    figure = draw_front(front(points, ("size_bits", "a$b_c$")))
-    assert [axis.get_ylabel() for axis in figure.axes][1] == "a$b_c$"
-    check_written(figure, tmp_path)
-
-
-def test_odd_names_in_a_front(tmp_path):
-    """Problem, cost, metric and points may bear any name; none of it is mathematics or markup."""
-    for name in ("".join(ODD[:-1]), ODD[-1]):
-        check_written(draw_front(front(3, (name,), name), measured(ODD), quality=name), tmp_path)
-
-
-def test_two_builds_of_a_figure_are_equal(tmp_path):
-    """The bytes do not depend on the figure object."""
-    for name in ("a", "b"):
-        save(draw_front(front(5), measured("abcd"), "accuracy"), tmp_path / f"{name}.svg")
-    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-    assert b"<dc:date>" not in (tmp_path / "a.svg").read_bytes()
 
 
 @pytest.mark.parametrize("components", [["conv"], ODD, [f"layer{i}" for i in range(1000)]])

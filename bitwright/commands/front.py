@@ -8,39 +8,47 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-from pathlib import Path
 
 from bitwright import api
 from bitwright.commands.shared import (
     EXIT_STATUS,
+    add_plot_argument,
+    add_solver_argument,
     add_solving_arguments,
     answer,
     budgets_of,
+    check_plot,
+    draw,
     effort_of,
     say,
+    say_who_answered,
 )
 from bitwright.problems.errors import InputError
 from bitwright.problems.formats import dump_json
 from bitwright.problems.formats.answers_json import front_document
-from bitwright.problems.front import ParetoFront
+from bitwright.problems.front import FrontPoint, ParetoFront
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.solution import Status
-from bitwright.text import figure, text_table
+from bitwright.text import figure, terminal_width, text_table, wrapped
 
 EXAMPLES = """examples:
   bitwright front configs/resnet18_t4.json --cost size_bits
-  bitwright front configs/resnet18_t4.json --cost latency_ms --points 20 --plot front.svg
+  bitwright front configs/resnet18_t4.json --cost latency_ms --points 8 --plot front.svg
+  bitwright front configs/resnet18_t4.json --cost latency_ms --cost size_bits --csv
 """
 
 _SHOWN = 25
+_DRAWN = 10
+_MOST_LAYERS = 5_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    add_solving_arguments(
+    add_solving_arguments(parser)
+    add_solver_argument(
         parser,
-        "solver by name (default: front, or ilp where that refuses); "
-        "one without a front of its own sweeps budgets",
+        f"default: {api.DEFAULT_FRONT_SOLVERS[0]}, or the next that takes the problem; one without "
+        "a front of its own sweeps budgets",
     )
     parser.add_argument(
         "--cost",
@@ -63,35 +71,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="allowed error, as a share of the front's range of loss (default 0: exact)",
     )
     parser.add_argument("--csv", action="store_true", help="print the points as CSV")
-    parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw the front into FILE (.png, .svg or .pdf)"
-    )
+    add_plot_argument(parser, "the front, and the bits of its chosen points,")
 
 
 def run(options: argparse.Namespace) -> int:
     """Find the front, draw it if asked, and print it."""
     if options.json and options.csv:
         raise InputError("--json and --csv cannot be given together")
-    if options.plot:
-        from bitwright.plots import draw_front, save, suffix_of
-
-        suffix_of(options.plot)  # refuses an unknown ending before the work
-        if not options.plot.parent.is_dir():
-            raise InputError(f"{options.plot}: there is no folder {str(options.plot.parent)!r}")
+    check_plot(options.plot)
     problem = api.read_problem(options.problem)
-    front = api.front(
-        problem,
-        costs=options.cost,
-        solver=options.solver,
-        points=options.points,
-        budgets=budgets_of(options),
-        epsilon=options.epsilon,
-        effort=effort_of(options),
-        seed=options.seed,
-    )
+    front = _front(options, problem, options.points)
+    say_who_answered(options, api.DEFAULT_FRONT_SOLVERS[0], front.solver)
     if options.plot:
-        save(draw_front(front), options.plot)
-        say(options, f"drawn: {options.plot}")
+        from bitwright.plots import draw_front
+
+        whole, chosen = _to_draw(options, problem, front)
+        draw(options, draw_front(whole, chosen=chosen))
     if options.json:
         answer(dump_json(front_document(front)))
     elif options.csv:
@@ -101,16 +96,42 @@ def run(options: argparse.Namespace) -> int:
     return 0 if len(front) else _say_why_empty(options, problem, front.solver)
 
 
+def _front(
+    options: argparse.Namespace, problem: AllocationProblem, points: int | None
+) -> ParetoFront:
+    return api.front(
+        problem,
+        costs=options.cost,
+        solver=options.solver,
+        points=points,
+        budgets=budgets_of(options),
+        epsilon=options.epsilon,
+        effort=effort_of(options),
+        seed=options.seed,
+    )
+
+
+def _to_draw(
+    options: argparse.Namespace, problem: AllocationProblem, front: ParetoFront
+) -> tuple[ParetoFront, ParetoFront]:
+    """All points of the front, and some with their bits: a front has one or the other."""
+    if options.points is None:
+        return front, _front(options, problem, _DRAWN)
+    # Every point is worked out exactly, which takes long for many points of many layers.
+    whole = front if len(problem) > _MOST_LAYERS else _front(options, problem, None)
+    return whole, front
+
+
 def _say_why_empty(options: argparse.Namespace, problem: AllocationProblem, solver: str) -> int:
     """Ask the solver for one answer: it says whether budgets are infeasible or it had to stop."""
     solution = api.solve(
         problem,
         budgets=budgets_of(options),
-        solver=solver,
+        solver=options.solver or solver,
         effort=effort_of(options),
         seed=options.seed,
     )
-    say(options, solution.explanation or f"{solution.status}: {solution.status.meaning}")
+    say(options, solution.explanation or solution.status.meaning)
     return EXIT_STATUS[solution.status] or EXIT_STATUS[Status.STOPPED]
 
 
@@ -127,18 +148,33 @@ def front_csv(front: ParetoFront) -> str:
 
 
 def front_text(front: ParetoFront) -> str:
-    """The points as a table, at most a screenful of them."""
+    """The points as a table, at most a screenful of them, the knee, and what is proved."""
     if not len(front):
         return "no points"
     shown = front.spread(_SHOWN)
-    rows = [[*(figure(v) for v in front[i].costs.values()), figure(front[i].loss)] for i in shown]
-    count = f"{len(front):,} points" + (
-        f", {len(shown)} of them shown" if len(shown) < len(front) else ""
-    )
+    rows = [_row(front[i]) for i in shown]
+    count = f"{len(front):,} point" + ("s" if len(front) > 1 else "")
+    if len(shown) < len(front):
+        count += f", {len(shown)} of them shown (--csv prints all)"
+    if any(point.configuration is not None for point in front):
+        count += "; --json and --csv print their bits"
+    notes = [f"{count}; {_kind(front)} (solver {front.solver})"]
+    # Some chosen points have another knee than the front that they were taken from.
+    if not front.configurations and (knee := front.knee()) is not None:
+        # In full, so that it can be handed to `solve` as a budget.
+        (name, cost), loss = next(iter(front[knee].costs.items())), figure(front[knee].loss)
+        notes.append(f"knee (farthest from the chord between the ends): {name} {cost}, loss {loss}")
+    table = text_table([*front.costs, "loss"], rows, terminal_width())
+    return "\n\n".join([table, "\n".join(map(wrapped, notes))])
+
+
+def _row(point: FrontPoint) -> list[str]:
+    return [*(figure(value) for value in point.costs.values()), figure(point.loss)]
+
+
+def _kind(front: ParetoFront) -> str:
     if front.exact:
-        kind = "the exact front"
-    elif front.epsilon is None:
-        kind = "found by a sweep of budgets; between them there may be more"
-    else:
-        kind = f"within epsilon {front.epsilon:g} of the exact front"
-    return f"{text_table([*front.costs, 'loss'], rows)}\n\n{count}; {kind} (solver {front.solver})"
+        return "the exact front"
+    if front.epsilon is None:
+        return "found by a sweep of budgets; between them there may be more"
+    return f"within epsilon {front.epsilon:.3g} of the exact front"

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
+from typing import Any
 
 from bitwright.problems.budgets import Budget
 from bitwright.problems.errors import InputError
 from bitwright.problems.protocols import Effort
 from bitwright.problems.solution import Status
+from bitwright.text import printable
 
 EXIT_STATUS = {Status.OPTIMAL: 0, Status.FEASIBLE: 0, Status.INFEASIBLE: 3, Status.STOPPED: 4}
 
 
-def add_solving_arguments(parser: argparse.ArgumentParser, solver_help: str) -> None:
-    """Add what `solve` and `front` both take."""
+def add_solving_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what all commands take that solve a problem."""
     parser.add_argument("problem", help="problem file: .json, .csv or .npz")
     parser.add_argument(
         "--budget", action="append", default=[], metavar="NAME=VALUE",
         help="limit on a cost: a number, a share of its range (50%%) or a number with a unit "
              "(size_bytes=1.5MB); may be given several times",
     )  # fmt: skip
-    parser.add_argument("--solver", metavar="NAME", help=solver_help)
     parser.add_argument("--seed", type=seed, default=0, help="seed of the solver (default 0)")
     parser.add_argument(
         "--seconds", type=float, metavar="S", help="stop the solver after S seconds"
@@ -31,6 +33,22 @@ def add_solving_arguments(parser: argparse.ArgumentParser, solver_help: str) -> 
     )
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     parser.add_argument("--quiet", action="store_true", help="no messages on stderr")
+
+
+def add_solver_argument(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add the choice of one solver; `default` says in words what is taken without it."""
+    parser.add_argument(
+        "--solver", metavar="NAME[:OPTION=VALUE...]",
+        help="solver by name, with its options behind colons, such as ilp:pulp_solver=HiGHS "
+             f"({default}); `bitwright plugins` lists the names",
+    )  # fmt: skip
+
+
+def add_plot_argument(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the file for a picture."""
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help=f"draw {what} into FILE (.png, .svg or .pdf)"
+    )
 
 
 def seed(text: str) -> int:
@@ -55,10 +73,35 @@ def effort_of(options: argparse.Namespace) -> Effort:
     return Effort(states=options.states, seconds=options.seconds)
 
 
+def check_plot(path: Path | None) -> None:
+    """Refuse a picture that could not be written, before any work is done for it."""
+    if path is None:
+        return
+    from bitwright.plots import suffix_of
+
+    suffix_of(path)
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {str(path.parent)!r}")
+
+
+def draw(options: argparse.Namespace, figure: Any) -> None:
+    """Write the figure into the file of `--plot`, and say so."""
+    from bitwright.plots import save
+
+    save(figure, options.plot)
+    say(options, f"drawn: {options.plot}")
+
+
 def say(options: argparse.Namespace, message: str) -> None:
     """Write a message to stderr unless `--quiet` was given."""
     if not options.quiet:
-        sys.stderr.write(f"{message}\n")
+        sys.stderr.write(f"{printable(message)}\n")
+
+
+def say_who_answered(options: argparse.Namespace, first: str, solver: str) -> None:
+    """Say that another solver than the `first` one answered, where nobody asked for it."""
+    if options.solver is None and solver != first:
+        say(options, f"solver {first!r} does not take this problem; {solver!r} answered")
 
 
 def answer(text: str) -> None:

@@ -10,28 +10,32 @@ import argparse
 from bitwright import api
 from bitwright.commands.shared import (
     EXIT_STATUS,
+    add_solver_argument,
     add_solving_arguments,
     answer,
     budgets_of,
     effort_of,
+    say_who_answered,
 )
+from bitwright.commands.solution_text import solution_text
 from bitwright.problems.formats import dump_json
 from bitwright.problems.formats.answers_json import solution_document
-from bitwright.problems.problem import AllocationProblem
-from bitwright.problems.solution import Solution
-from bitwright.text import figure, text_table
 
 EXAMPLES = """examples:
   bitwright solve configs/resnet18_t4.json --budget latency_ms=50%
-  bitwright solve table.csv --budget size_bytes=1.5MB --budget latency_us=900 --solver ilp --json
+  bitwright solve configs/resnet18_t4.json --budget size_bits=7MB --solver ilp:pulp_solver=HiGHS
+  bitwright solve table.csv --budget size_bytes=1.5MB --budget latency_us=900 --json
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    add_solving_arguments(
-        parser,
-        "solver by name (default: exact, or ilp where that refuses); `bitwright plugins` lists them",
+    add_solving_arguments(parser)
+    add_solver_argument(
+        parser, f"default: {api.DEFAULT_SOLVERS[0]}, or the next that takes the problem"
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="print every layer, however many there are"
     )
 
 
@@ -45,42 +49,9 @@ def run(options: argparse.Namespace) -> int:
         effort=effort_of(options),
         seed=options.seed,
     )
+    say_who_answered(options, api.DEFAULT_SOLVERS[0], solution.solver)
     if options.json:
         answer(dump_json(solution_document(solution)))
     else:
-        answer(solution_text(problem, solution))
+        answer(solution_text(problem, solution, every_layer=options.all))
     return EXIT_STATUS[solution.status]
-
-
-def solution_text(problem: AllocationProblem, solution: Solution) -> str:
-    """The answer as tables: layers with bits, loss and costs; budgets; the certificate."""
-    parts = []
-    if solution.configuration is not None:
-        selection = problem.selection(solution.configuration)
-        rows = []
-        for name, j in zip(problem.layers, selection.tolist(), strict=True):
-            costs = (c.value(j) for c in problem.costs.values())
-            cells = (figure(int(v) if v.denominator == 1 else float(v)) for v in costs)
-            rows.append([name, problem.precision(j).label, figure(float(problem.loss[j])), *cells])
-        totals = [figure(solution.costs[n]) for n in problem.costs]
-        rows.append(["total", "", figure(solution.loss), *totals])
-        parts.append(text_table(["layer", "bits", "loss", *problem.costs], rows))
-    if solution.budgets and solution.costs:
-        rows = [
-            [n, figure(b), figure(solution.costs[n]), figure(solution.slack[n])]
-            for n, b in solution.budgets.items()
-        ]
-        parts.append(text_table(["budget", "limit", "used", "left"], rows))
-    parts.append(_certificate(solution))
-    return "\n\n".join(parts)
-
-
-def _certificate(solution: Solution) -> str:
-    if solution.configuration is None:
-        explanation = f"\n{solution.explanation}" if solution.explanation else ""
-        return f"{solution.status}: {solution.status.meaning}{explanation}"
-    bound = f"lower bound {figure(solution.lower_bound)}, gap {figure(solution.gap)}"
-    return (
-        f"{solution.status}: loss {figure(solution.loss)}, {bound} "
-        f"(solver {solution.solver}, {solution.seconds:.3g} s)"
-    )

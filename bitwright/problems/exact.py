@@ -35,8 +35,9 @@ def exact(value: object, what: str = "value") -> Fraction:
     >>> exact(0.1) + exact(0.2) + exact(0.3) <= exact(0.6)
     True
     """
-    if isinstance(value, bool | np.bool_) or not isinstance(
-        value, int | float | Decimal | Fraction | np.integer | np.floating
+    if type(value) is not Fraction and (
+        isinstance(value, bool | np.bool_)
+        or not isinstance(value, int | float | Decimal | Fraction | np.integer | np.floating)
     ):
         raise InputError(f"{what} must be a number, got {value!r}")
     if isinstance(value, int | np.integer | Fraction):
@@ -141,7 +142,7 @@ class ExactColumn:
 
     def in_units(self, value: Fraction) -> int:
         """The largest integer number of units that is not above the value."""
-        units: int = math.floor(value * 10**self.digits)
+        units: int = value.numerator * 10**self.digits // value.denominator
         return units
 
     def __len__(self) -> int:

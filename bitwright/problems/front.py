@@ -116,6 +116,27 @@ class ParetoFront(ArrayValue):
         steps = np.abs(np.diff(figures, axis=0)) / np.where(ranges > 0, ranges, 1.0)
         return np.concatenate([[0.0], np.cumsum(steps.sum(axis=1))])
 
+    def knee(self) -> int | None:
+        """Index of the point farthest below the chord between the two ends, each axis in its range.
+
+        Beyond it further savings of cost are paid for with more loss than on the average of the
+        front. None with fewer than three points, with several costs, and where no point lies below
+        the chord. Of equal distances the cheapest counts [Das1999]_, [Satopaa2011]_.
+
+        .. [Das1999] Das: On characterizing the "knee" of the Pareto curve based on Normal-Boundary
+           Intersection. Structural Optimization 18, 1999.
+        .. [Satopaa2011] Satopaa, Albrecht, Irwin, Raghavan: Finding a "Kneedle" in a haystack:
+           detecting knee points in system behavior. ICDCS Workshops 2011, pp. 166-171.
+        """
+        if len(self) < 3 or len(self.costs) > 1:
+            return None
+        costs = (self.cost_values[:, 0] - self.cost_values[0, 0]).astype(np.float64)
+        losses = self.losses - self.losses[-1]
+        # In shares of the ranges the chord runs from (0, 1) to (1, 0).
+        below = 1.0 - costs / costs[-1] - losses / losses[0]
+        knee = int(below.argmax())
+        return knee if below[knee] > 0 else None
+
     def hypervolume(self, reference: Sequence[float]) -> float:
         """Volume dominated by the front up to `reference` = (cost, ..., loss); higher is better.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,10 +16,12 @@ from bitwright.problems.checks import check_budget, check_problem
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.exact import ExactColumn, Number, exact, plain
-from bitwright.problems.precision import Precision
+from bitwright.problems.precision import FLOAT_BITS, Precision
 from bitwright.problems.terms import Interaction, Peak
 from bitwright.problems.ties import Tie
 from bitwright.problems.values import ArrayValue
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class AllocationProblem(ArrayValue):
             given = getattr(self, name)
             put(name, {n: exact(v, f"{kind} {n!r}") for n, v in given.items()})
         put("channels", {n: (int(a), int(b)) for n, (a, b) in self.channels.items()})
+        put("_derived", {})
         check_problem(self)
 
     @classmethod
@@ -154,9 +157,8 @@ class AllocationProblem(ArrayValue):
 
     def precision(self, choice: int) -> Precision:
         """The precision at one index of the flat arrays."""
-        return Precision(
-            int(self.weight_bits[choice]), int(self.activation_bits[choice]), self.variants[choice]
-        )
+        bits = self.weight_bits[choice] * (FLOAT_BITS + 1) + self.activation_bits[choice]
+        return _precision(int(bits), self.variants[choice])
 
     def span(self, layer: str | int) -> range:
         """The indices of a layer's choices in the flat arrays."""
@@ -183,9 +185,13 @@ class AllocationProblem(ArrayValue):
 
     def configuration(self, selection: NDArray[np.int64]) -> BitConfiguration:
         """The bit configuration of a selection."""
-        return BitConfiguration(
-            (n, self.precision(int(j))) for n, j in zip(self.layers, selection, strict=True)
-        )
+        bits = self.weight_bits[selection] * (FLOAT_BITS + 1) + self.activation_bits[selection]
+        labels = list(map(self.variants.__getitem__, np.asarray(selection).tolist()))
+        chosen = map(_precision, bits.tolist(), labels)
+        if len(set(labels)) == 1:
+            made = {b: _precision(b, labels[0]) for b in set(bits.tolist())}
+            chosen = map(made.__getitem__, bits.tolist())
+        return BitConfiguration(zip(self.layers, chosen, strict=True))
 
     def selection(self, configuration: Mapping[str, Precision]) -> NDArray[np.int64]:
         """The selection of a bit configuration; raises `InputError` for what is not offered."""
@@ -220,8 +226,10 @@ class AllocationProblem(ArrayValue):
             raise InputError(
                 f"a selection needs one choice index of each of the {len(self)} layers"
             )
-        losses = list(self.loss[selection])
-        costs = {n: c.total(selection) + self.fixed_costs.get(n, 0) for n, c in self.costs.items()}
+        losses = self.loss[selection].tolist()
+        costs = {n: c.total(selection) for n, c in self.costs.items()}
+        for name in self.fixed_costs.keys() & costs.keys():
+            costs[name] += self.fixed_costs[name]
         for term in self.interactions:
             a, b = (
                 int(selection[self.index[n]] - self.choice_start[self.index[n]])
@@ -257,6 +265,18 @@ class AllocationProblem(ArrayValue):
         twin.__dict__["budgets"] = known
         return twin
 
+    def once(self, derive: Callable[..., T], *arguments: Hashable) -> T:
+        """What `derive(problem, *arguments)` makes of the problem, worked out when first asked for.
+
+        It is kept with the problem and shared by its twins under other budgets, so that `derive` must
+        not look at the budgets, and nobody may change what it made.
+        """
+        derived: dict[object, T] = self.__dict__["_derived"]
+        key = (derive, *arguments)
+        if key not in derived:
+            derived[key] = derive(self, *arguments)
+        return derived[key]
+
     def __hash__(self) -> int:
         return hash((self.name, self.layers, self.loss.tobytes()))
 
@@ -266,6 +286,12 @@ class AllocationProblem(ArrayValue):
             f"AllocationProblem({self.name!r}: {len(self.layers)} layers, {len(self.loss)} choices, "
             f"costs {', '.join(self.cost_names) or 'none'}; budgets {budgets})"
         )
+
+
+@lru_cache(maxsize=4096)
+def _precision(bits: int, variant: str) -> Precision:
+    """A precision by the bits of both sides in one number; few are asked for, but often."""
+    return Precision(*divmod(bits, FLOAT_BITS + 1), variant)
 
 
 def _frozen(values: ArrayLike, dtype: type[np.number[Any]], name: str) -> NDArray[Any]:

@@ -20,18 +20,18 @@ def admit(
     problem: AllocationProblem, solver: Solver, objective: MeasuredObjective | None = None
 ) -> None:
     """Raise `UnsupportedProblemError` for the first thing that the solver's traits do not take."""
-    traits, ilp = solver.traits, "; solver 'ilp' takes them"
+    traits, exact = solver.traits, "; solver 'exact' takes them"
     peaks = [peak.cost for peak in problem.peaks if peak.cost in problem.budgets]
     ties = [tie for tie in problem.ties if tie.side != "all"]
     demands = [
         ("several_budgets", len(problem.budgets) > 1,
-         f"takes one budget at a time, got {sorted(problem.budgets)}; solver 'ilp' takes several"),
+         f"takes one budget at a time, got {sorted(problem.budgets)}; solver 'exact' takes several"),
         ("pairwise", bool(problem.interactions),
-         f"takes no pairwise terms, got {len(problem.interactions)}"),
+         f"takes no pairwise terms, got {len(problem.interactions)}" + exact),
         ("side_ties", bool(ties),
-         f"takes no ties of one side, got {len(ties)}" + ilp),
+         f"takes no ties of one side, got {len(ties)}" + exact),
         ("peaks", bool(peaks),
-         f"takes no peak costs, got a budget for {peaks}" + ilp),
+         f"takes no peak costs, got a budget for {peaks}" + exact),
     ]  # fmt: skip
     for trait, needed, refusal in demands:
         if needed and not getattr(traits, trait):

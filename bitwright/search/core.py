@@ -1,8 +1,4 @@
-"""The expanding core: lists of deviations from the relaxation's answer, most undecided groups first.
-
-A list state is a set of choices for the groups seen so far, all others staying as picked. What a
-further group must add to its penalty is known, so that states fall off both ends and the search
-ends long before the last group.
+"""The core: the groups in which a better answer may deviate from the relaxation's, least penalty first.
 
 .. [Pis1995] Pisinger: A minimal algorithm for the multiple-choice knapsack problem. European
    Journal of Operational Research 83(2), 1995.
@@ -10,226 +6,185 @@ ends long before the last group.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitwright.problems.protocols import SolveSession
-from bitwright.search.lists import Trail, as_integers, undominated
-from bitwright.search.reduction import ChoiceTable, Integers
-from bitwright.search.relaxation import Relaxation
+from bitwright.search.kernels import accelerated
+from bitwright.search.lists import (
+    States,
+    exact_units,
+    in_units,
+    loss_exponent,
+)
+from bitwright.search.reduction import Groups, Integers
+from bitwright.search.relaxation import ROUNDING, Relaxation
 
-_PROBE_AT = 4096
-_PROBE_GROUPS = 256
-_PROBE_STATES = 512
-_LAST_BITS_GROUPS = 64
-_LAST_BITS_STATES = 4096
+_FIRST_PART = 256
+_SAFE = 2**60
+_MOST_DECIMALS = 12
+_SAMPLE = 64
+_NEARLY = 1.0 - 2.0**-6
 
 
-@dataclass(frozen=True, eq=False)
-class Core:
-    """The groups that may deviate in a better answer, those with the least penalty first.
+class CorePart(NamedTuple):
+    """The core's groups from `first` up to `last`, with the rows that a better answer may take.
 
-    `group` has shape (C,), the others (C, J): `cost` and `loss` are differences to the picked
-    choice, `penalty` is infinite for choices that no better answer takes. The picked choice itself
-    has 0 everywhere.
+    Place p owns the rows `start[p - first]` up to `start[p - first + 1]`, by rising cost and falling
+    loss. Costs and losses are differences to the group's picked row, which is among them with 0, the
+    losses in the core's unit. `row` is the row of the groups.
     """
 
-    group: NDArray[np.int64]
-    cost: Integers
-    loss: NDArray[np.int64]
-    penalty: NDArray[np.float64]
-    loss_unit: float
+    first: int
+    start: NDArray[np.int64]
+    rows: States
+    row: NDArray[np.int64]
+
+    @property
+    def last(self) -> int:
+        """The place behind the part."""
+        return self.first + len(self.start) - 1
+
+    def row_at(self, place: int, choice: int) -> int:
+        """The row of the groups that a choice of a place stands for."""
+        return int(self.row[self.start[place - self.first] + choice])
+
+
+class Core:
+    """The groups that may deviate, (C,), and how their losses are counted.
+
+    A deviation takes other rows than the picked ones; its cost lies within the capacity and its
+    penalty within the gap, so that its loss is at most the relaxation's extent. Losses are integers
+    of a unit 2**-60 of that or finer. With `exact` they are Python integers, not `rounded` but where
+    losses are below 2**-1000. `nearest` (C + 1,) rises and ends with infinity. `gap` is by how much
+    the picked selection may be improved on, `room` what such an answer may spend.
+    """
+
+    def __init__(
+        self, groups: Groups, cost: str, relaxation: Relaxation, exact: bool = False
+    ) -> None:
+        self.relaxation = relaxation
+        extent = relaxation.extent
+        self.rounding = ROUNDING * extent
+        self._worth = relaxation.multiplier * relaxation.room + relaxation.shortfall + self.rounding
+        (group,) = (relaxation.nearest <= self._worth).nonzero()
+        self.group = group[np.argsort(relaxation.nearest[group], kind="stable")]
+        self.nearest = np.empty(len(group) + 1)
+        self.nearest[:-1], self.nearest[-1] = relaxation.nearest[self.group], np.inf
+        self._groups, self._cost, self._loss = groups, groups.costs[cost], groups.loss
+        self.unit, self.rounded = 2.0 ** -loss_exponent(2.0 * (extent + self._worth)), True
+        if exact:
+            self._loss, self.unit, self.rounded = exact_units(groups.loss)
+        self._part: CorePart | None = None
+        self.room = self._reachable_room()
+        self.gap = relaxation.multiplier * self.room + relaxation.shortfall
 
     def __len__(self) -> int:
         return len(self.group)
 
+    @property
+    def nothing(self) -> States:
+        """The list of one state that deviates nowhere."""
+        cost, loss = self.part(0).rows
+        return np.zeros(1, cost.dtype), np.zeros(1, loss.dtype)
 
-@dataclass(frozen=True, eq=False)
-class CoreAnswer:
-    """The best selection found, (G,) positions in the table, and how far it may be from the best."""
+    @property
+    def prices(self) -> tuple[float, float]:
+        """What a unit of cost and one of loss are worth, so that both make the penalty."""
+        return self.relaxation.multiplier, self.unit
 
-    picked: NDArray[np.int64]
-    gap: float
-    complete: bool
+    def part(self, place: int) -> CorePart:
+        """The part that begins at a place or holds it; parts grow, since most searches are short."""
+        if self._part is None or not self._part.first <= place < self._part.last:
+            size = max(_FIRST_PART, 4 * place)
+            self._part, _ = self._gathered(place, place + size)
+        return self._part
+
+    def _gathered(self, first: int, last: int) -> tuple[CorePart, int]:
+        start, row, (cost, loss), divisor = gathered(
+            self.group[first:last], self._groups.start, self._cost, self._loss,
+            self.relaxation.penalty, self.relaxation.picked, self._worth, self.unit,
+        )  # fmt: skip
+        if self.relaxation.capacity < _SAFE:
+            cost = cost.astype(np.int64, copy=False)
+        return CorePart(first, start, (cost, loss), row), divisor
+
+    def _reachable_room(self) -> int:
+        """The room rounded down to what the differences in cost can add up to."""
+        room = self.relaxation.room
+        self._part, divisor = self._gathered(0, _FIRST_PART)
+        if divisor > 1 and self._part.last < len(self):
+            divisor = self._gathered(0, len(self))[1]
+        return room - room % divisor if divisor else room
+
+    def loss_step(self, gap: float) -> float:
+        """By how much the losses of answers within a gap of the best bound differ, or 0 if unknown.
+
+        Totals of decimals differ by a step or not at all; it is known where sums of the floats that
+        stand for them cannot bridge it.
+        """
+        rows = np.flatnonzero(self.relaxation.penalty <= gap + self.rounding)
+        loss = self._groups.loss
+        picked = loss[self.relaxation.picked]
+        group = np.searchsorted(self._groups.start, rows, side="right") - 1
+        both = np.concatenate([loss[rows], picked])
+        for digits in range(_MOST_DECIMALS + 1):
+            scale = 10.0**digits
+            if _are_decimals(both[:_SAMPLE], scale) and _are_decimals(both, scale):
+                steps = np.rint(loss[rows] * scale) - np.rint(picked * scale)[group]
+                step = int(np.gcd.reduce(steps.astype(np.int64))) / scale
+                return step * _NEARLY if self.noise < (1.0 - _NEARLY) * step else 0.0
+        return 0.0
+
+    @property
+    def noise(self) -> float:
+        """How far the sums of floats that stand for decimals may be off, and all other rounding."""
+        picked = self._groups.loss[self.relaxation.picked]
+        return 2.0**-50 * float(np.abs(picked).sum()) + 2.0 * self.rounding
 
 
-def core_of(table: ChoiceTable, relaxation: Relaxation) -> Core:
-    """Fix every choice whose penalty shows that no answer better than the picked one takes it."""
-    worth = relaxation.multiplier * relaxation.room + relaxation.shortfall + relaxation.rounding
-    lines = np.arange(len(relaxation.picked))
-    open_ = relaxation.penalty <= worth
-    open_ &= np.arange(table.cost.shape[1]) < table.count[:, None]
-    open_[lines, relaxation.picked] = False
-    nearest = np.where(open_, relaxation.penalty, np.inf).min(axis=1)
-    group = np.flatnonzero(open_.any(axis=1))
-    group = group[np.argsort(nearest[group], kind="stable")]
-    open_[lines, relaxation.picked] = True
-    picked = relaxation.picked[group, None]
-    loss, unit = as_integers(np.where(open_[group], table.loss[group], 0.0))
-    cost = table.cost[group]
-    return Core(
-        group=group,
-        cost=_roomy(cost - np.take_along_axis(cost, picked, 1)),
-        loss=loss - np.take_along_axis(loss, picked, 1),
-        penalty=np.where(open_[group], relaxation.penalty[group], np.inf),
-        loss_unit=unit,
+@accelerated(2, 3)
+def gathered(  # noqa: PLR0917 - the compiled twin takes no keywords
+    group: NDArray[np.int64],
+    start: NDArray[np.int64],
+    cost: Integers,
+    loss: Integers,
+    penalty: NDArray[np.float64],
+    picked: NDArray[np.int64],
+    worth: float,
+    unit: float,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], States, int]:
+    """Start, row and rows of a `CorePart`, and the greatest common divisor of its costs.
+
+    Rows of a penalty above `worth` are left out, and those that another of the group matches in cost
+    and loss. Integer losses are taken as they are, others in multiples of the unit.
+    """
+    counts = start[group + 1] - start[group]
+    begin = np.cumsum(counts) - counts
+    row = np.repeat(start[group] - begin, counts) + np.arange(int(counts.sum()))
+    place = np.repeat(np.arange(len(group)), counts)
+    open_ = (penalty[row] <= worth) | (row == picked[group][place])
+    row, place = row[open_], place[open_]
+    base = picked[group][place]
+    costs = cost[row] - cost[base]
+    losses = (
+        loss[row] - loss[base] if loss.dtype == object else in_units(loss[row], loss[base], unit)
     )
-
-
-def search_core(core: Core, relaxation: Relaxation, session: SolveSession) -> CoreAnswer:
-    """Extend the list of states group by group; proves the best answer unless a limit is hit.
-
-    Costs and losses of the states are integers, so that no rounding decides between two answers;
-    penalties are floats and compared with the rounding on the safe side. Once nothing but rounding
-    is left between answer and bound, the answer is optimal as far as float64 losses tell, and only
-    a bounded effort goes into their last bits.
-    """
-    search = _Search(core, relaxation)
-    limit = session.effort.states
-    probed, last_bits = False, 0
-    for place in range(len(core)):
-        if not search.undecided(place):
+    order = np.lexsort((losses, costs, place))
+    row, place, costs, losses = row[order], place[order], costs[order], losses[order]
+    while True:
+        kept = np.ones(len(row), dtype=bool)
+        kept[1:] = np.asarray(losses[1:] < losses[:-1], dtype=bool) | (place[1:] != place[:-1])
+        if kept.all():
             break
-        if session.out_of_time():
-            search.give_up()
-            break
-        search.extend(place)
-        if len(search.cost) > _PROBE_AT and not probed:
-            probed = True
-            search.learn(_probe(core, relaxation))
-        if search.gap <= relaxation.rounding:
-            last_bits += 1
-            if last_bits > _LAST_BITS_GROUPS:
-                break
-            search.keep_most_promising(_LAST_BITS_STATES)
-        if limit is not None and len(search.cost) > limit:
-            search.keep_most_promising(limit)
-    return search.answer()
+        row, place, costs, losses = row[kept], place[kept], costs[kept], losses[kept]
+    first = np.searchsorted(place, np.arange(len(group) + 1))
+    return first, row, (costs, losses), int(np.gcd.reduce(costs))
 
 
-def _probe(core: Core, relaxation: Relaxation) -> _Search:
-    """A quick search along short lists, for a good answer that keeps the long lists in check."""
-    search = _Search(core, relaxation)
-    for place in range(min(len(core), _PROBE_GROUPS)):
-        if not search.undecided(place):
-            break
-        search.extend(place)
-        search.keep_most_promising(_PROBE_STATES)
-    return search
-
-
-class _Search:
-    """The current list of states, by rising cost, and the best answer so far.
-
-    Costs and losses are counted from the picked selection, so that `room` is what may be spent.
-    """
-
-    def __init__(self, core: Core, relaxation: Relaxation) -> None:
-        self._core = core
-        self._relaxation = relaxation
-        self._room = _reachable_room(core, relaxation.room)
-        self._trail = Trail()
-        self._best: tuple[Trail, int, int, int] | None = None
-        self._best_loss = 0
-        self._dropped = math.inf
-        deviating = np.where(core.cost != 0, core.penalty, np.inf)
-        self.nearest = np.append(deviating.min(axis=1, initial=np.inf), np.inf)
-        self.cost: Integers = np.zeros(1, dtype=core.cost.dtype)
-        self.loss = np.zeros(1, dtype=np.int64)
-        self.penalty = np.zeros(1)
-
-    @property
-    def gap(self) -> float:
-        """Loss of the best answer less the least loss that the relaxation leaves possible."""
-        r = self._relaxation
-        return self._best_loss * self._core.loss_unit + r.multiplier * self._room + r.shortfall
-
-    @property
-    def allowance(self) -> float:
-        """The largest penalty with which a state may still become better than the best answer."""
-        return self.gap + self._relaxation.rounding
-
-    def undecided(self, place: int) -> bool:
-        """Whether the groups from `place` on may still make a state the better answer."""
-        return len(self.cost) > 0 and bool(self.nearest[place] <= self.allowance)
-
-    def learn(self, other: _Search) -> None:
-        """Take over the best answer of another search if it is better."""
-        if other._best_loss < self._best_loss:
-            self._best, self._best_loss = other._best, other._best_loss
-            alive = np.flatnonzero(self.penalty <= self.allowance)
-            self._keep(alive)
-
-    def extend(self, place: int) -> None:
-        """Let the next group take each of its choices in every state; drop what cannot win."""
-        core, size = self._core, len(self.cost)
-        open_ = np.flatnonzero(core.penalty[place] <= self.allowance)
-        penalty = (core.penalty[place, open_, None] + self.penalty).ravel()
-        kept = np.flatnonzero(penalty <= self.allowance)
-        cost = (core.cost[place, open_, None] + self.cost).ravel()[kept]
-        loss = (core.loss[place, open_, None] + self.loss).ravel()[kept]
-        order = undominated(cost, loss)
-        kept, cost, loss = kept[order], cost[order], loss[order]
-        parent, choice = kept % size, open_[kept // size]
-        self._improve(cost, loss, parent, choice)
-        penalty = penalty[kept]
-        alive = np.flatnonzero(penalty + self.nearest[place + 1] <= self.allowance)
-        self._trail.append(parent[alive], choice[alive])
-        self.cost, self.loss, self.penalty = cost[alive], loss[alive], penalty[alive]
-
-    def keep_most_promising(self, states: int) -> None:
-        """Cut the list to the states of least penalty; what is dropped weakens the bound."""
-        if len(self.cost) <= states:
-            return
-        order = np.argsort(self.penalty, kind="stable")
-        self._dropped = min(self._dropped, float(self.penalty[order[states]]))
-        self._keep(np.sort(order[:states]))
-
-    def give_up(self) -> None:
-        """Drop all states; what they might have become weakens the bound."""
-        self._dropped = min(self._dropped, float(self.penalty.min()))
-
-    def answer(self) -> CoreAnswer:
-        """The best answer, and the gap that dropped states leave, 0 within rounding."""
-        picked = self._relaxation.picked.copy()
-        if self._best is not None:
-            trail, place, parent, choice = self._best
-            groups = self._core.group[: place + 1]
-            picked[groups[:-1]] = trail.choices(np.array([parent]), place)[0]
-            picked[groups[-1]] = choice
-        gap = max(self.gap - self._dropped, 0.0)
-        return CoreAnswer(picked, gap, complete=gap <= self._relaxation.rounding)
-
-    def _keep(self, states: NDArray[np.int64]) -> None:
-        self._trail.keep(states)
-        self.cost, self.loss = self.cost[states], self.loss[states]
-        self.penalty = self.penalty[states]
-
-    def _improve(
-        self,
-        cost: Integers,
-        loss: NDArray[np.int64],
-        parent: NDArray[np.int64],
-        choice: NDArray[np.int64],
-    ) -> None:
-        """Note the best state within the budget if it is a better answer than all before."""
-        last = int(np.searchsorted(cost, self._room, side="right")) - 1
-        if last >= 0 and loss[last] < self._best_loss:
-            self._best_loss = int(loss[last])
-            self._best = (self._trail, len(self._trail), int(parent[last]), int(choice[last]))
-
-
-def _reachable_room(core: Core, room: int) -> int:
-    """The room rounded down to what the cost differences can add up to."""
-    divisor = math.gcd(*core.cost[np.isfinite(core.penalty)].tolist())
-    return room - room % divisor if divisor else room
-
-
-def _roomy(cost: Integers) -> Integers:
-    """Cost differences as Python integers where sums over the groups may leave int64."""
-    if cost.dtype != object and float(np.abs(cost).max(axis=1, initial=0).sum()) >= 2.0**62:
-        return cost.astype(object)
-    return cost
+def _are_decimals(values: NDArray[np.float64], scale: float) -> bool:
+    """Whether all values are integers over `scale`, but for the rounding of a float or two."""
+    whole = np.rint(values * scale)
+    close = np.abs(whole / scale - values) <= 2.0**-51 * np.abs(values)
+    return bool(np.abs(whole).max(initial=0.0) < 2.0**53 and close.all())

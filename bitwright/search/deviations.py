@@ -54,21 +54,21 @@ class DeviationList:
 
 
 def deviations(
-    half: Half, rows: int, allowance: float, limit: int, session: SolveSession
+    half: Half, room: Integers, allowance: float, limit: int, session: SolveSession
 ) -> DeviationList:
     """All deviations of a half within the allowance, but for those that another always replaces.
 
+    `room` (R,) says how many rows there are and which integers count them.
     Longer lists than `limit` are cut to the states of least penalty. With one row or none, states
     that another matches in units and loss are dropped; with more rows, those of equal units.
     """
-    kind = half.steps[0].units.dtype if half.steps else np.dtype(np.int64)
-    size = len(half.origin)
+    size, rows = len(half.origin), len(room)
     states = States(
         origin=half.origin,
         key=half.origin.copy(),
         penalty=half.penalty,
         loss=np.zeros(size, dtype=np.int64),
-        units=np.zeros((size, rows), dtype=kind),
+        units=np.zeros((size, rows), dtype=room.dtype),
     )
     trail, complete, keys = Trail(), True, half.keys
     for step in half.steps:

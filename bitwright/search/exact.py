@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from bitwright.problems.errors import UnsupportedProblemError
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.protocols import Proposal, SolverTraits, SolveSession
-from bitwright.search.gap_search import search_gap
+from bitwright.search.branching import (
+    BRANCH_STATES,
+    MOST_OPEN,
+    Best,
+    better,
+    improved,
+    search_branches,
+)
+from bitwright.search.gap_search import DEFAULT_STATES, search_gap
 from bitwright.search.knapsack import solve_knapsack
-from bitwright.search.lagrangian_oracle import ModelOracle
-from bitwright.search.landscape import Landscape
-from bitwright.search.modelling import model_of
-from bitwright.search.multipliers import best_multipliers
+from bitwright.search.relaxed import relaxed, rounded
+
+_PROGRAM_NODES = 20_000
 
 
 class ExactSolver:
@@ -33,19 +46,42 @@ class ExactSolver:
 
 
 def solve_general(problem: AllocationProblem, session: SolveSession) -> Proposal:
-    """Propose the selection of least loss within any budgets, ties, pairwise terms and peaks."""
-    model = model_of(problem)
-    if not model.counts.all() or (len(model.limits) and int(model.limits.min()) < 0):
+    """Propose the selection of least loss within any budgets, ties, pairwise terms and peaks.
+
+    A short search of the gap proves most answers. Where it does not, the answer is refined and the
+    search goes on, by branching where few variables are open, else along longer lists. Where
+    pairwise terms are too dense for tables over frontiers, the integer program searches.
+    """
+    try:
+        relaxation = relaxed(problem)
+    except UnsupportedProblemError:
+        return _by_program(problem, session)
+    if relaxation is None:
         return Proposal(None, complete=True)
-    oracle = ModelOracle(model)
-    multipliers = best_multipliers(oracle)
-    if not multipliers.reachable:
-        return Proposal(None, complete=True)
-    landscape = Landscape(oracle, multipliers)
-    found = search_gap(landscape, session)
-    if found.options is None:
-        return Proposal(None, complete=found.complete, lower_bound=found.bound)
-    selection = model.selection(found.options)
-    loss = problem.evaluate(selection).loss
-    bound = loss if found.complete else min(found.bound, loss)
-    return Proposal(selection, found.complete, lower_bound=bound)
+    model, landscape = relaxation.model, relaxation.landscape
+    states = session.effort.states or DEFAULT_STATES
+    found = search_gap(landscape, session, min(states, BRANCH_STATES))
+    best = better(problem, model, found, Best(None, math.inf, found.bound, found.complete))
+    if not best.complete:
+        start = best.selection
+        if start is None:
+            start = model.selection(landscape.picked)
+        best = improved(problem, best, rounded(problem, start, session))
+        open_ = landscape.open_options(best.loss - landscape.bound)
+        if (np.add.reduceat(open_, model.start[:-1], dtype=np.int64) > 1).sum() <= MOST_OPEN:
+            best = search_branches(problem, model, best, session)
+        elif states > BRANCH_STATES:
+            found = search_gap(landscape, session, states, best.loss)
+            complete = found.complete
+            best = better(
+                problem, model, found, replace(best, bound=found.bound, complete=complete)
+            )
+    bound = best.loss if best.complete else min(best.bound, best.loss)
+    return Proposal(best.selection, best.complete, lower_bound=bound)
+
+
+def _by_program(problem: AllocationProblem, session: SolveSession) -> Proposal:
+    from bitwright.search.ilp import IlpSolver
+
+    effort = replace(session.effort, states=session.effort.states or _PROGRAM_NODES)
+    return IlpSolver().solve(problem, replace(session, effort=effort))

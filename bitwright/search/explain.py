@@ -1,10 +1,9 @@
-"""Infeasible budgets in plain words: what cannot be reached, by how much, and why."""
+"""Infeasible budgets in plain words: what cannot be reached, by how much, why, and what comes close."""
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -12,125 +11,142 @@ from numpy.typing import NDArray
 
 from bitwright.problems.exact import plain
 from bitwright.problems.problem import AllocationProblem
+from bitwright.search.program_closest import closest
+from bitwright.search.program_form import form_of
+from bitwright.search.program_multipliers import Multipliers, Shares, strongest
 from bitwright.search.reach import Reaches
-from bitwright.search.reduction import merge_ties
-from bitwright.search.rows import Row, budget_rows
 
-_ROUNDS = 400
-_WEIGHT_UNITS = 10**6
+_FEW_LAYERS = 6
+_FEW_PRECISIONS = 4
 
 
-def unreachable(limits: Mapping[str, Fraction], reaches: Reaches) -> str | None:
-    """Name every budget that no configuration meets, even alone; None where there is none."""
+def unreachable(
+    limits: Mapping[str, Fraction], reaches: Reaches, problem: AllocationProblem | None = None
+) -> str | None:
+    """Name every budget that no configuration meets, even alone; None where there is none.
+
+    With the problem it also says which configuration takes the least, where that is found.
+    """
     lines = []
     for name, limit in limits.items():
         reach = reaches.known(name)
-        if reach is not None and reach.least > limit:
-            lines.append(
-                f"budget {name!r} = {_figure(limit)} cannot be met: the least that any configuration "
-                f"takes is {_figure(reach.least)}, {_figure(reach.least - limit)} more"
-            )
+        if reach is None or reach.least <= limit:
+            continue
+        line = (
+            f"budget {name!r} = {_figure(limit)} cannot be met: the least that any configuration "
+            f"takes is {_figure(reach.least)}, {_figure(reach.least - limit)} more"
+        )
+        if problem is not None:
+            alone = problem.with_budgets({name: limit})
+            selection = _closest_selection(alone)
+            if selection is not None and alone.evaluate(selection).costs[name] == reach.least:
+                line += f", with {in_short(problem, selection)}"
+        lines.append(line)
     return "; ".join(lines) or None
-
-
-@dataclass(frozen=True)
-class Multipliers:
-    """One weight per row, adding up to 1, under which the budgets contradict each other.
-
-    For every configuration sum_k weight_k * cost_k / budget_k >= `least` > 1, whereas the budgets
-    would make it at most 1.
-    """
-
-    weights: tuple[Fraction, ...]
-    least: Fraction
-
-
-def worded(problem: AllocationProblem, proof: Multipliers | None) -> str:
-    """Say why budgets that can each be met cannot be met together, or that it is not proved."""
-    if not problem.budgets:
-        return "no configuration was found; that there is none is not proved"
-    names = " and ".join(repr(name) for name in problem.budgets)
-    if proof is None:
-        return f"no configuration that meets budgets {names} was found; that there is none is not proved"
-    terms = " + ".join(
-        f"{float(weight):g} x {row.label} / {_figure(problem.budgets[row.cost])}"
-        for row, weight in zip(budget_rows(problem), proof.weights, strict=True)
-        if weight
-    )
-    return (
-        f"budgets {names} can each be met, but not together: {terms} is at least "
-        f"{float(proof.least):.6g} for every configuration, and the budgets ask for at most 1"
-    )
 
 
 def contradiction(problem: AllocationProblem) -> Multipliers | None:
     """Search for multipliers that prove the budgets contradictory; the proof is checked exactly.
 
-    Multiplicative weights: rows that the cheapest answer under the current weights breaks gain
-    weight. None says that none were found, not that there are none.
-
-    .. [FS1999] Freund, Schapire: Adaptive game playing using multiplicative weights. Games and
-       Economic Behavior 29, 1999.
+    None says that none were found, not that there are none.
     """
-    rows = budget_rows(problem)
-    if len(rows) < 2 or not all(problem.budgets.values()):
+    if not problem.budgets:
         return None
-    game = _Game(problem, rows)
-    excess_of_cheapest = np.array([game.excess(np.eye(len(rows))[k]) for k in range(len(rows))])
-    rate = math.sqrt(math.log(len(rows)) / _ROUNDS) / max(np.abs(excess_of_cheapest).max(), 1e-300)
-    gains, mean = np.zeros(len(rows)), np.zeros(len(rows))
-    for _ in range(_ROUNDS):
-        weights = np.exp(rate * (gains - gains.max()))
-        weights /= weights.sum()
-        mean += weights / _ROUNDS
-        excess = game.excess(weights)
-        if weights @ excess > 0 and (proof := game.proof(weights)):
-            return proof
-        gains += excess
-    return game.proof(mean)
+    form = form_of(problem)
+    shares = Shares(form)
+    for k, limit in enumerate(form.limits):
+        if limit.room < 0:
+            return shares.proof(np.eye(len(form.limits))[k])
+    return shares.proof(strongest(shares))
 
 
-class _Game:
-    """The rows over groups of tied layers, in shares of the budget."""
+def worded(problem: AllocationProblem, proof: Multipliers | None, *, proved: bool = True) -> str:
+    """Say why no configuration meets the budgets and ties, and what comes closest to the budgets.
 
-    def __init__(self, problem: AllocationProblem, rows: list[Row]) -> None:
-        groups = merge_ties(problem)
-        self._start, self._counts = groups.start[:-1], np.diff(groups.start)
-        self._units = [
-            np.add.reduceat(r.units[groups.members], groups.member_start[:-1]) for r in rows
-        ]
-        self._budget_units = [problem.budgets[r.cost] * 10**r.digits for r in rows]
-        fixed = [problem.fixed_costs.get(r.cost, 0) / problem.budgets[r.cost] for r in rows]
-        self._allowed = [1 - f for f in fixed]
-        self._allowed_floats = np.array([float(a) for a in self._allowed])
-        self._floats = np.array(
-            [
-                u.astype(np.float64) / float(b)
-                for u, b in zip(self._units, self._budget_units, strict=True)
-            ]
+    Without multipliers it rests on a search through all configurations; where that did not end,
+    `proved` is false and the text claims no more than that none was found.
+    """
+    if not problem.budgets:
+        return (
+            "no configuration respects all ties"
+            if proved
+            else "no configuration was found; that there is none is not proved"
         )
+    names = " and ".join(repr(name) for name in problem.budgets)
+    if proof is not None:
+        why = _multiplied(problem, proof, names)
+    elif proved:
+        why = (
+            f"no configuration meets budgets {names}: parts of layers might, but a search through "
+            "all whole ones has proved it"
+        )
+    else:
+        why = f"no configuration that meets budgets {names} was found; that there is none is not proved"
+    selection = _closest_selection(problem)
+    over = {} if selection is None else problem.evaluate(selection).over_budget(problem.budgets)
+    if selection is None or not over:
+        return why
+    exceeded = " and ".join(_exceeded(problem, name, excess) for name, excess in over.items())
+    return f"{why}; the closest found, with {in_short(problem, selection)}, exceeds {exceeded}"
 
-    def excess(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """By how much each row is exceeded by the configuration of least weighted cost."""
-        value = weights @ self._floats
-        cheapest = np.repeat(np.minimum.reduceat(value, self._start), self._counts)
-        rows = np.flatnonzero(value == cheapest)
-        first = rows[np.searchsorted(rows, self._start)]
-        excess: NDArray[np.float64] = self._floats[:, first].sum(axis=1) - self._allowed_floats
-        return excess
 
-    def proof(self, weights: NDArray[np.float64]) -> Multipliers | None:
-        """The weights as exact numbers, if they prove it exactly."""
-        shares = [Fraction(round(w * _WEIGHT_UNITS), _WEIGHT_UNITS) for w in weights.tolist()]
-        shares = [share / sum(shares) for share in shares]
-        per_unit = [s / b for s, b in zip(shares, self._budget_units, strict=True)]
-        common = math.lcm(*(p.denominator for p in per_unit))
-        value = np.zeros(len(self._units[0]), dtype=object)
-        for share, units in zip(per_unit, self._units, strict=True):
-            value += int(share * common) * units.astype(object)
-        least = Fraction(int(np.minimum.reduceat(value, self._start).sum()), common)
-        allowed = sum((s * a for s, a in zip(shares, self._allowed, strict=True)), Fraction(0))
-        return Multipliers(tuple(shares), 1 + least - allowed) if least > allowed else None
+def _multiplied(problem: AllocationProblem, proof: Multipliers, names: str) -> str:
+    """The multipliers as a sum that budgets and configurations disagree about."""
+    weighed = [
+        (weight, limit)
+        for weight, limit in zip(proof.weights, form_of(problem).limits, strict=True)
+        if weight
+    ]
+    terms = " + ".join(
+        f"{float(weight):g} x {limit.label}" + f" / {_figure(limit.budget)}" * (limit.budget > 0)
+        for weight, limit in weighed
+    )
+    allowed = f"{float(proof.allowed):g}"
+    least = f"at least {float(proof.least):.6g}"
+    if float(f"{float(proof.least):.6g}") <= float(allowed):
+        least = f"above {allowed}, if only just,"
+    figures = (
+        f"{terms} is {least} for every configuration, and the budgets ask for at most {allowed}"
+    )
+    costs = list(dict.fromkeys(limit.cost for _, limit in weighed))
+    if len(costs) == 1:
+        return f"budget {costs[0]!r} cannot be met: {figures}"
+    reaches = Reaches(problem)
+    if all(reaches.known(name) is not None for name in problem.budgets):
+        return f"budgets {names} can each be met, but not together: {figures}"
+    return f"budgets {names} cannot be met together: {figures}"
+
+
+def _exceeded(problem: AllocationProblem, cost: str, excess: Fraction) -> str:
+    """By how much a budget is exceeded, in its unit and as a share of it."""
+    budget = problem.budgets[cost]
+    share = f" ({100 * float(excess / budget):.3g} %)" if budget else ""
+    return f"{cost!r} by {_figure(excess)}{share}"
+
+
+def in_short(problem: AllocationProblem, selection: NDArray[np.int64]) -> str:
+    """A configuration in few words: layer by layer where there are few, else counted."""
+    labels = [problem.precision(int(j)).label for j in selection]
+    counts = Counter(labels).most_common()
+    if len(counts) == 1:
+        return (
+            f"every layer at {labels[0]}"
+            if len(labels) > 1
+            else f"{problem.layers[0]} at {labels[0]}"
+        )
+    if len(labels) <= _FEW_LAYERS:
+        return ", ".join(f"{n} at {label}" for n, label in zip(problem.layers, labels, strict=True))
+    shown = [f"{label} in {n}" for label, n in counts[:_FEW_PRECISIONS]]
+    shown[0] += " layers"
+    if rest := sum(n for _, n in counts[_FEW_PRECISIONS:]):
+        shown.append(f"other precisions in {rest}")
+    return ", ".join(shown)
+
+
+def _closest_selection(problem: AllocationProblem) -> NDArray[np.int64] | None:
+    form = form_of(problem)
+    rows = closest(form)
+    return None if rows is None else form.groups.selection(rows)
 
 
 def _figure(value: Fraction) -> str:

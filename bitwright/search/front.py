@@ -1,38 +1,43 @@
-"""The front solver: every non-dominated total of loss against one cost."""
+"""The front solver: every non-dominated total of loss against one cost, or several to an error."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitwright.problems.errors import UnsupportedProblemError
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.protocols import FrontProposal, Proposal, SolverTraits, SolveSession
+from bitwright.search.boxes import boxed_front
+from bitwright.search.exact import solve_general
+from bitwright.search.front_lists import MergedLists, merged_lists
 from bitwright.search.hull import HullFront, hull_front
-from bitwright.search.knapsack import capacity_of
-from bitwright.search.lists import Trail, as_integers, undominated
-from bitwright.search.reduction import ChoiceTable, Groups, Integers, choice_table, merge_ties
-from bitwright.search.sides import merge_sides
+from bitwright.search.knapsack import groups_for, limit_of
+from bitwright.search.reduction import ChoiceTable, Groups, Integers, priced
 
 
 class FrontSolver:
     """Finds the whole front of loss against one cost by merging lists of partial answers [NU1969].
 
-    Losses that differ by less than 2**-60 of what the dearest choices can add up to count as equal.
     With an allowed error the lists are thinned, or the front's convex hull is given where that is
-    enough. `effort.states` limits the length of a list and `effort.seconds` the time; where either
-    cuts in, the hull is given with the error that it has. The seed is not used.
+    enough. `effort.states` limits the length of a list; without it that is 4,194,304, or less so that
+    all lists together stay below 134,217,728 states, some 800 MB. Where a list would be longer it is
+    thinned, or the hull is given if that is closer, and the front comes with the error that it has;
+    likewise the hull where `effort.seconds` run out. The seed is not used.
+
+    Over several costs, under budgets on other costs, and with pairwise terms, boxes of budgets are
+    divided until the allowed error is met; `effort.states` then limits the budgets that are tried.
 
     .. [NU1969] Nemhauser, Ullmann: Discrete dynamic programming and capital allocation. Management
        Science 15(9), 1969.
     """
 
     name = "front"
-    traits = SolverTraits(exact=True, side_ties=True)
+    traits = SolverTraits(
+        exact=True, several_budgets=True, pairwise=True, side_ties=True, peaks=True
+    )
 
     def front(
         self,
@@ -41,160 +46,97 @@ class FrontSolver:
         session: SolveSession,
         epsilon: float = 0.0,
     ) -> FrontProposal:
-        """Propose the front against one cost; a budget may stand on that cost only."""
-        cost = self._only_cost(problem, costs)
-        groups = merge_sides(problem, merge_ties(problem), cost)
-        table, capacity = _table_within_budget(problem, groups, cost)
-        hull = hull_front(table, capacity)
-        if 0 < hull.epsilon <= epsilon:
-            return _from_hull(problem, groups, table, hull, cost)
-        lists = merged_lists(table, capacity, session, _allowed_loss(hull, epsilon))
-        if lists is None:
-            return _from_hull(problem, groups, table, hull, cost)
-        return FrontProposal(
-            cost_values=_believed_costs(problem, table, cost, lists.cost),
-            losses=lists.loss * np.float64(lists.loss_unit),
-            selections=lambda points: _selections(groups, table, lists.positions(points)),
-            exact=lists.thinned == 0,
-            epsilon=min(lists.thinned / _span(hull), epsilon) if lists.thinned else 0.0,
-        )
+        """Propose the front against some costs; raises `UnsupportedProblemError` for a peak cost."""
+        if not _is_knapsack(problem, costs):
+            return boxed_front(problem, costs, session, epsilon)
+        search = _Fronts(problem, costs[0])
+        if 0 < search.hull.epsilon <= epsilon:
+            return search.from_hull()
+        lists = search.lists(session, epsilon * search.hull.span)
+        return search.from_hull() if lists is None else search.from_lists(lists)
 
     def solve(self, problem: AllocationProblem, session: SolveSession) -> Proposal:
-        """Propose the end of the front within the problem's budget; `exact` is quicker at that."""
+        """Propose the end of the front within the budgets; `exact` is quicker at that."""
         cost = next(iter(problem.budgets), None)
-        groups = merge_sides(problem, merge_ties(problem), cost)
+        if not _is_knapsack(problem, [] if cost is None else [cost]):
+            return solve_general(problem, session)
         if cost is None:
+            groups = problem.once(groups_for, None)
             return _proved(problem, groups.selection(groups.least_loss()))
-        if capacity_of(problem, choice_table(groups, cost), cost) < 0:
+        if limit_of(problem, cost) < problem.once(front_table, cost)[1].base:
             return Proposal(None, complete=True)
-        table, capacity = _table_within_budget(problem, groups, cost)
-        lists = merged_lists(table, capacity, session)
-        if lists is not None:
-            last = lists.positions(np.array([len(lists.cost) - 1]))
-            return _proved(problem, _selections(groups, table, last)[0])
-        hull = hull_front(table, capacity)
-        last = hull.positions(np.array([len(hull.cost) - 1]))
-        return Proposal(_selections(groups, table, last)[0], complete=False, lower_bound=hull.bound)
-
-    def _only_cost(self, problem: AllocationProblem, costs: Sequence[str]) -> str:
-        if len(costs) != 1 or costs[0] not in problem.costs:
-            raise UnsupportedProblemError(
-                f"solver {self.name!r} takes one cost that is summed over layers, got {list(costs)}; "
-                "solver 'ilp' sweeps budgets of several"
-            )
-        if others := sorted(set(problem.budgets) - set(costs)):
-            raise UnsupportedProblemError(
-                f"solver {self.name!r} takes a budget on the front's own cost {costs[0]!r} only, "
-                f"got {others}; solver 'ilp' sweeps under any"
-            )
-        return costs[0]
+        search = _Fronts(problem, cost)
+        lists = search.lists(session, 0.0)
+        if lists is None:
+            last = np.array([len(search.hull.cost) - 1])
+            selection = search.selections(search.hull.rows(last))[0]
+            return Proposal(selection, complete=False, lower_bound=search.hull.bound)
+        selection = search.selections(lists.rows(np.array([len(lists.cost) - 1])))[0]
+        if not lists.error:
+            return _proved(problem, selection)
+        bound = max(math.fsum(problem.loss[selection]) - lists.error, search.hull.bound)
+        return Proposal(selection, complete=False, lower_bound=bound)
 
 
-@dataclass(frozen=True, eq=False)
-class MergedLists:
-    """The last list: totals by rising cost, in units above the cheapest, and falling loss.
-
-    `thinned` is the most by which a dropped total may lose less than a kept one that costs no more.
-    """
-
-    cost: Integers
-    loss: NDArray[np.int64]
-    loss_unit: float
-    thinned: float
-    order: NDArray[np.int64]
-    groups: int
-    trail: Trail
-
-    def positions(self, points: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Positions in the table's lines behind some totals, shape (len(points), G)."""
-        positions = np.zeros((len(points), self.groups), dtype=np.int64)
-        positions[:, self.order] = self.trail.choices(points)
-        return positions
+def _is_knapsack(problem: AllocationProblem, costs: Sequence[str]) -> bool:
+    """Whether nothing but ties stands beside one cost that is summed over layers."""
+    peaks = {peak.cost for peak in problem.peaks} & {*costs, *problem.budgets}
+    others = set(problem.budgets) - set(costs)
+    return len(costs) <= 1 and not (problem.interactions or peaks or others)
 
 
-def merged_lists(
-    table: ChoiceTable, capacity: int | None, session: SolveSession, allowed_loss: float = 0.0
-) -> MergedLists | None:
-    """Merge the groups' choices into one list of totals, groups of large cost range first.
-
-    Each list may be thinned by its share of `allowed_loss`. None when a limit of the effort cuts
-    in.
-    """
-    order = np.argsort(-table.cost[:, -1], kind="stable")
-    losses, unit = as_integers(table.loss)
-    width = math.floor(allowed_loss / unit / max(len(order), 1))
-    trail = Trail()
-    cost: Integers = np.zeros(1, dtype=table.cost.dtype)
-    loss = np.zeros(1, dtype=np.int64)
-    limit = session.effort.states or math.inf
-    for g in order:
-        size, count = len(cost), table.count[g]
-        costs = (table.cost[g, :count, None] + cost).ravel()
-        kept = np.arange(len(costs)) if capacity is None else np.flatnonzero(costs <= capacity)
-        costs = costs[kept]
-        totals = (losses[g, :count, None] + loss).ravel()[kept]
-        states = undominated(costs, totals)
-        if width:
-            states = states[_thinned(totals[states], width)]
-        cost, loss = costs[states], totals[states]
-        trail.append(kept[states] % size, kept[states] // size)
-        if len(cost) > limit or session.out_of_time():
-            return None
-    thinned = width * len(order) * unit
-    return MergedLists(cost, loss, unit, thinned, order, len(order), trail)
+def front_table(problem: AllocationProblem, cost: str) -> tuple[Groups, ChoiceTable]:
+    """The groups that all ties leave and their undominated rows; to be worked out `problem.once`."""
+    groups = problem.once(groups_for, cost)
+    return groups, priced(groups, cost).undominated()
 
 
-def _thinned(loss: NDArray[np.int64], width: int) -> NDArray[np.int64]:
-    """Of falling losses the first in every interval of a width, and the last of all."""
-    interval = (loss[0] - loss) // width
-    kept = np.flatnonzero(np.diff(interval, prepend=-1))
-    return kept if kept[-1] == len(loss) - 1 else np.append(kept, len(loss) - 1)
+class _Fronts:
+    """A problem as the front solver sees it within its budget, if that is on the front's cost."""
 
+    def __init__(self, problem: AllocationProblem, cost: str) -> None:
+        self._problem, self._cost = problem, cost
+        self._groups, self._table = problem.once(front_table, cost)
+        self._capacity: int | None = None
+        if cost in problem.budgets:
+            self._capacity = limit_of(problem, cost) - self._table.base
+            self._table = self._table.within(self._capacity)
+        self.hull: HullFront = hull_front(self._table, self._capacity)
 
-def _table_within_budget(
-    problem: AllocationProblem, groups: Groups, cost: str
-) -> tuple[ChoiceTable, int | None]:
-    """The table of one cost, and the units that its budget leaves above the cheapest choices."""
-    table = choice_table(groups, cost)
-    if cost not in problem.budgets:
-        return table, None
-    capacity = capacity_of(problem, table, cost)
-    return table.within(capacity), capacity
+    def lists(self, session: SolveSession, allowed_loss: float) -> MergedLists | None:
+        """The merged lists, if the effort is enough for them to come closer than the hull."""
+        return merged_lists(self._table, self._capacity, session, allowed_loss, self.hull.error)
 
+    def selections(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The problem's selections for rows of the table, shape (..., N)."""
+        return self._groups.selection(self._table.row[rows])
 
-def _span(hull: HullFront) -> float:
-    return float(hull.loss[0] - hull.loss[-1])
+    def from_lists(self, lists: MergedLists) -> FrontProposal:
+        """The front that the merged lists make."""
+        span = self.hull.span
+        return FrontProposal(
+            cost_values=self._believed_costs(lists.cost),
+            losses=lists.loss * np.float64(lists.unit),
+            selections=lambda points: self.selections(lists.rows(points)),
+            exact=not lists.error,
+            epsilon=lists.error / span if span > 0 else 0.0,
+        )
 
+    def from_hull(self) -> FrontProposal:
+        """The front's convex hull."""
+        return FrontProposal(
+            cost_values=self._believed_costs(self.hull.cost),
+            losses=self.hull.loss,
+            selections=lambda points: self.selections(self.hull.rows(points)),
+            exact=False,
+            epsilon=self.hull.epsilon,
+        )
 
-def _allowed_loss(hull: HullFront, epsilon: float) -> float:
-    return epsilon * _span(hull)
-
-
-def _believed_costs(
-    problem: AllocationProblem, table: ChoiceTable, cost: str, units: Integers
-) -> NDArray[np.float64]:
-    column = problem.costs[cost]
-    fixed = float(problem.fixed_costs.get(cost, 0))
-    return (units.astype(np.float64)[:, None] + table.base) / 10.0**column.digits + fixed
-
-
-def _selections(
-    groups: Groups, table: ChoiceTable, positions: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    rows = table.row[np.arange(table.row.shape[0]), positions]
-    return groups.selection(rows)
-
-
-def _from_hull(
-    problem: AllocationProblem, groups: Groups, table: ChoiceTable, hull: HullFront, cost: str
-) -> FrontProposal:
-    return FrontProposal(
-        cost_values=_believed_costs(problem, table, cost, hull.cost),
-        losses=hull.loss,
-        selections=lambda points: _selections(groups, table, hull.positions(points)),
-        exact=False,
-        epsilon=hull.epsilon,
-    )
+    def _believed_costs(self, units: Integers) -> NDArray[np.float64]:
+        column = self._problem.costs[self._cost]
+        fixed = float(self._problem.fixed_costs.get(self._cost, 0))
+        total = units.astype(np.float64)[:, None] + self._table.base
+        return total / 10.0**column.digits + fixed
 
 
 def _proved(problem: AllocationProblem, selection: NDArray[np.int64]) -> Proposal:

@@ -50,67 +50,13 @@ class Component:
 
     def shape(self, step: FrontierStep) -> tuple[int, ...]:
         """Axes of the step's table: options of the frontier before it, then of the variable."""
-        counts = self.model.counts
-        return tuple(int(counts[v]) for v in (*step.before, step.variable))
+        return self.expanded(step, (*step.before, step.variable))
 
     def expanded(self, step: FrontierStep, variables: Iterable[int]) -> tuple[int, ...]:
         """The shape in which a table over some of the step's axes meets the step's table."""
         named = set(variables)
         axes = (*step.before, step.variable)
         return tuple(int(self.model.counts[v]) if v in named else 1 for v in axes)
-
-    @cached_property
-    def link_start(self) -> NDArray[np.int64]:
-        """Where each link's table begins among all tables of the component, laid end to end."""
-        sizes = [self.model.links[k].loss.size for k in self.links]
-        return np.concatenate([[0], np.cumsum(sizes)])
-
-    @cached_property
-    def link_loss(self) -> NDArray[np.float64]:
-        """The losses of all links' tables, laid end to end."""
-        return np.concatenate([self.model.links[k].loss.ravel() for k in self.links])
-
-    @cached_property
-    def link_units(self) -> NDArray[np.float64] | None:
-        """The units of all links' tables, (R, ...), or None where no link has any."""
-        rows = len(self.model.limits)
-        tables = [self.model.links[k] for k in self.links]
-        if not rows or all(link.units is None for link in tables):
-            return None
-        flat = [
-            np.zeros((rows, link.loss.size)) if link.units is None else link.units.reshape(rows, -1)
-            for link in tables
-        ]
-        return np.concatenate(flat, axis=1).astype(np.float64)
-
-    def tables(
-        self,
-        options: NDArray[np.float64],
-        multipliers: NDArray[np.float64],
-        loss_weight: float,
-    ) -> list[NDArray[np.float64]]:
-        """The least Lagrangian loss from each step on, given the frontier and the variable's option.
-
-        `options` (M,) holds the weighted losses of all options of the model.
-        """
-        weighted = np.where(np.isfinite(self.link_loss), loss_weight * 0.0, np.inf)
-        if loss_weight:
-            weighted = weighted + loss_weight * self.link_loss
-        if self.link_units is not None:
-            weighted = weighted + multipliers @ self.link_units
-        start, place = self.model.start, {k: i for i, k in enumerate(self.links)}
-        found: list[NDArray[np.float64]] = []
-        to_go = np.zeros(())
-        for step in reversed(self.steps):
-            table = options[start[step.variable] : start[step.variable + 1]]
-            table = table + to_go.reshape(self.expanded(step, step.after))
-            for k in step.closed:
-                own = weighted[self.link_start[place[k]] : self.link_start[place[k] + 1]]
-                own = own.reshape(self.model.links[k].loss.shape)
-                table = table + self.on_axes(own, k, step)
-            found.append(table)
-            to_go = table.min(axis=-1)
-        return found[::-1]
 
     def ends(self, number: int) -> tuple[int, int]:
         """The two variables of a link."""
@@ -123,12 +69,103 @@ class Component:
             table = table.T
         return table.reshape(self.expanded(step, ends))
 
+    @cached_property
+    def _laid_out(self) -> _LaidOut:
+        """The tables of all links, each with the axes of its step, laid end to end."""
+        rows = len(self.model.limits)
+        losses, units, places, lookups, at = [], [], [], [], 0
+        for step in self.steps:
+            own = []
+            for number in step.closed:
+                link = self.model.links[number]
+                table = self.on_axes(link.loss, number, step)
+                losses.append(table.ravel())
+                per_row = (
+                    link.units if link.units is not None else np.zeros((rows, *link.loss.shape))
+                )
+                units.append(
+                    np.array([self.on_axes(row, number, step).ravel() for row in per_row]).reshape(
+                        rows, table.size
+                    )
+                )
+                own.append((at, at + table.size, table.shape))
+                other = sum(self.ends(number)) - step.variable
+                lookups.append((at, other, step.variable, self.shape(step)[-1]))
+                at += table.size
+            start, stop = self.model.start[step.variable : step.variable + 2].tolist()
+            places.append(_Place(start, stop, self.expanded(step, step.after), tuple(own)))
+        loss = np.concatenate(losses)
+        return _LaidOut(
+            np.where(np.isfinite(loss), loss, 0.0),
+            np.where(np.isfinite(loss), 0.0, np.inf),
+            np.concatenate(units, axis=1).astype(np.float64),
+            tuple(places),
+            *np.array(lookups).T,
+        )
+
+    def link_totals(self, options: NDArray[np.int64]) -> tuple[float, NDArray[np.float64]]:
+        """Loss and units (R,) of all links, given the option (V,) of every variable of the model."""
+        laid = self._laid_out
+        position = options - self.model.start[:-1]
+        at = laid.entry + position[laid.other] * laid.width + position[laid.closing]
+        return float(laid.loss[at].sum()), laid.units[:, at].sum(axis=1)
+
+    def tables(
+        self,
+        options: NDArray[np.float64],
+        multipliers: NDArray[np.float64],
+        loss_weight: float,
+    ) -> list[NDArray[np.float64]]:
+        """The least Lagrangian loss from each step on, given the frontier and the variable's option.
+
+        `options` (M,) holds the weighted losses of all options of the model.
+        """
+        laid = self._laid_out
+        weighted = laid.forbidden + loss_weight * laid.loss + multipliers @ laid.units
+        found: list[NDArray[np.float64]] = []
+        to_go = np.zeros(())
+        for place in reversed(laid.places):
+            table = options[place.start : place.stop] + to_go.reshape(place.to_go)
+            for start, stop, shape in place.links:
+                table = table + weighted[start:stop].reshape(shape)
+            found.append(table)
+            to_go = table.min(axis=-1)
+        return found[::-1]
+
     def best(self, tables: list[NDArray[np.float64]]) -> dict[int, int]:
         """The position of the option that every variable takes in the answer of least loss."""
         taken: dict[int, int] = {}
         for step, table in zip(self.steps, tables, strict=True):
-            taken[step.variable] = int(np.argmin(table[tuple(taken[v] for v in step.before)]))
+            taken[step.variable] = int(table[tuple(taken[v] for v in step.before)].argmin())
         return taken
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where a step finds its options, and its links among all tables, with the shapes to add."""
+
+    start: int
+    stop: int
+    to_go: tuple[int, ...]
+    links: tuple[tuple[int, int, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _LaidOut:
+    """All links' losses, infinity where forbidden, and units (R, ...), laid end to end.
+
+    Link k begins at `entry[k]`, a line of `width[k]` per option of variable `other[k]`, one entry per
+    option of variable `closing[k]`.
+    """
+
+    loss: NDArray[np.float64]
+    forbidden: NDArray[np.float64]
+    units: NDArray[np.float64]
+    places: tuple[_Place, ...]
+    entry: NDArray[np.int64]
+    other: NDArray[np.int64]
+    closing: NDArray[np.int64]
+    width: NDArray[np.int64]
 
 
 def components(model: Model) -> list[Component]:

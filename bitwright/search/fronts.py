@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,12 @@ from bitwright.problems.front import ParetoFront, non_dominated
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.protocols import FrontProposal
 from bitwright.problems.solution import Solution
-from bitwright.search.figures import front_figures
+from bitwright.search.figures import figures_array, front_figures
 from bitwright.search.reach import Reaches
 
 _SWEPT_BUDGETS = 20
 _SWEPT_BUDGETS_OF_EACH = 10
-_CHOICES_AT_ONCE = 4_000_000
+_CHOICES_AT_ONCE = 2**18
 
 
 def assembled(
@@ -31,30 +32,30 @@ def assembled(
     proposal: FrontProposal,
     points: int | None,
 ) -> ParetoFront:
-    """A solver's own front: every point that is given out is recomputed from its selection."""
+    """A solver's own front: every point that is given out is recomputed from its selection.
+
+    Points are chosen by what the solver believes of them. One left out is matched by the best of the
+    chosen ones that cost no more; where there is none, no epsilon is stated.
+    """
     chosen, left_out = np.arange(len(proposal.losses)), 0.0
     if points is not None:
-        chosen, left_out = _spread(problem, solver, costs, proposal, points)
+        chosen, left_out = _spread(proposal.cost_values, proposal.losses, points)
     size = max(_CHOICES_AT_ONCE // len(problem), 1)
     parts = [chosen[k : k + size] for k in range(0, len(chosen), size)]
     found = [front_figures(problem, solver, proposal.selections(p), costs) for p in parts]
     values = np.concatenate([v for v, _ in found])
     losses = np.concatenate([loss for _, loss in found])
     kept = non_dominated(values, losses)
-    configurations: list[BitConfiguration | None] = []
+    configurations: tuple[BitConfiguration, ...] = ()
     if points is not None:
         selections = proposal.selections(chosen[kept])
-        configurations = [problem.configuration(s) for s in selections]
+        configurations = tuple(problem.configuration(s) for s in selections)
+    stated = proposal.epsilon is not None and math.isfinite(left_out)
+    epsilon = (proposal.epsilon or 0.0) + left_out if stated else None
     return ParetoFront(
-        problem=problem.name,
-        solver=solver,
-        costs=tuple(costs),
-        cost_values=values[kept],
-        losses=losses[kept],
-        exact=proposal.exact and left_out == 0,
-        epsilon=None if proposal.epsilon is None else proposal.epsilon + left_out,
-        configurations=tuple(configurations),
-    )
+        problem.name, solver, tuple(costs), values[kept], losses[kept],
+        proposal.exact and left_out == 0, epsilon, configurations,
+    )  # fmt: skip
 
 
 def sweep(
@@ -80,53 +81,31 @@ def swept(
     points: int | None,
 ) -> ParetoFront:
     """The non-dominated of some solutions; nothing is proved about what lies between them."""
-    found = [s for s in solutions if s.configuration is not None]
-    values = np.array([[s.costs[name] for name in costs] for s in found])
-    values = values.reshape(len(found), len(costs))
-    losses = np.array([s.loss for s in found])
-    kept = non_dominated(values, losses)
-    if points is not None and len(kept) > points:
-        whole = ParetoFront(
-            problem.name,
-            solver,
-            tuple(costs),
-            values[kept],
-            losses[kept],
-            exact=False,
-            epsilon=None,
-        )
-        kept = kept[whole.spread(points)]
+    found = [(s, s.configuration) for s in solutions if s.configuration is not None]
+    values = figures_array([[s.costs[name] for name in costs] for s, _ in found], len(costs))
+    losses = np.array([s.loss for s, _ in found])
+    kept = non_dominated(values, losses) if points is None else _spread(values, losses, points)[0]
+    configurations = tuple(found[i][1] for i in kept) if points else ()
     return ParetoFront(
-        problem=problem.name,
-        solver=solver,
-        costs=tuple(costs),
-        cost_values=values[kept],
-        losses=losses[kept],
-        exact=False,
-        epsilon=None,
-        configurations=tuple(found[i].configuration for i in kept) if points else (),
+        problem.name, solver, tuple(costs), values[kept], losses[kept], False, None, configurations
     )
 
 
 def _spread(
-    problem: AllocationProblem,
-    solver: str,
-    costs: Sequence[str],
-    proposal: FrontProposal,
-    points: int,
+    values: NDArray[Any], losses: NDArray[np.float64], points: int
 ) -> tuple[NDArray[np.int64], float]:
-    """Indices of points spread over the front, and the epsilon of leaving out the others.
-
-    Both rest on what the solver believes of its points. A point left out is matched by the last
-    one before it that was chosen.
-    """
-    believed, losses = proposal.cost_values, proposal.losses
-    kept = non_dominated(believed, losses)
-    front = ParetoFront(
-        problem.name, solver, tuple(costs), believed[kept], losses[kept], exact=False, epsilon=None
-    )
+    """Indices of points spread over the non-dominated ones, and the epsilon of leaving out others."""
+    kept = non_dominated(values, losses)
+    if not len(kept):
+        return kept, 0.0
+    names = tuple(str(k) for k in range(values.shape[1]))
+    front = ParetoFront("", "", names, values[kept], losses[kept], exact=False, epsilon=None)
     chosen = front.spread(points)
-    before_next = np.append(chosen[1:], len(front)) - 1
-    drop = float((front.losses[chosen] - front.losses[before_next]).max())
+    if values.shape[1] == 1:
+        matched = np.repeat(front.losses[chosen], np.diff(np.append(chosen, len(front))))
+    else:
+        no_dearer = (front.cost_values[chosen] <= front.cost_values[:, None]).all(axis=2)
+        matched = np.where(no_dearer, front.losses[chosen], np.inf).min(axis=1)
+    drop = float((matched - front.losses).max())
     span = float(np.ptp(front.losses))
     return kept[chosen], drop / span if span else 0.0

@@ -18,13 +18,15 @@ from bitwright.problems.protocols import SolveSession
 from bitwright.search.deviations import deviations
 from bitwright.search.halves import halves
 from bitwright.search.landscape import Landscape
-from bitwright.search.meeting import best_pair
+from bitwright.search.meeting import Limits, best_pair
 
 DEFAULT_STATES = 2**20
 """Length of a list of deviations beyond which the search stops proving, unless told otherwise."""
 
 _FIRST_OPEN = 12
 _GROWTH = 4.0
+_WORTHWHILE = 1000
+_PAIRS_PER_STATE = 32
 _LEAST_SHARE = 2.0**-30
 
 
@@ -37,28 +39,42 @@ class Found:
     complete: bool
 
 
-def search_gap(landscape: Landscape, session: SolveSession) -> Found:
-    """Search allowances of growing size; proves the best answer unless a limit is hit."""
-    return _Search(landscape, session).run()
+def search_gap(
+    landscape: Landscape,
+    session: SolveSession,
+    states: int,
+    known: float = math.inf,
+    tolerance: float = 0.0,
+) -> Found:
+    """Search allowances of growing size; proves the best answer unless a limit is hit.
+
+    Lists hold at most `states` deviations. Only answers of less loss than `known` are of interest:
+    without options, a complete search has proved that there is none. With a tolerance the search
+    may end when nothing is better than the best answer by more than that.
+    """
+    search = _Search(landscape, session, states, known)
+    return search.run(tolerance)
 
 
 class _Search:
-    def __init__(self, landscape: Landscape, session: SolveSession) -> None:
-        self._land, self._session = landscape, session
-        self._limit = session.effort.states or DEFAULT_STATES
+    def __init__(
+        self, landscape: Landscape, session: SolveSession, states: int, known: float
+    ) -> None:
+        self._land, self._session, self._limit = landscape, session, states
         self._options: NDArray[np.int64] | None = None
-        self._above = math.inf
+        self._above = max(known - landscape.bound, 0.0)
 
-    def run(self) -> Found:
+    def run(self, tolerance: float) -> Found:
         """Widen the allowance until it covers the best answer, everything, or the effort."""
         land = self._land
-        searched, wanted, most = 0.0, self._first_allowance(), self._largest_allowance()
+        most = self._largest_allowance()
+        searched, wanted = 0.0, min(self._first_allowance(), self._above, most)
         while True:
             complete, size = self._look(wanted)
             if not complete:
                 break
             searched = wanted
-            if searched >= min(self._above, most):
+            if searched >= min(self._above - tolerance, most):
                 return Found(self._options, land.bound + searched, complete=True)
             wanted = min(self._above, most, max(wanted, most * _LEAST_SHARE) * _growth(size))
         return Found(self._options, land.bound + searched - land.rounding, complete=False)
@@ -68,13 +84,13 @@ class _Search:
         land = self._land
         allowance = max(wanted + land.rounding, np.finfo(float).tiny)
         divided = halves(land, allowance)
-        rows = len(land.model.limits)
-        first = deviations(divided.first, rows, allowance, self._limit, self._session)
-        second = deviations(divided.second, rows, allowance, self._limit, self._session)
+        first = deviations(divided.first, land.room, allowance, self._limit, self._session)
+        second = deviations(divided.second, land.room, allowance, self._limit, self._session)
         size = max(len(first.states), len(second.states))
         if not len(first.states) or not len(second.states):
             return first.complete and second.complete, size
-        met = best_pair(first, second, divided.shared, land.room, land.multipliers, allowance)
+        limits = Limits(land.room, land.multipliers, allowance, _PAIRS_PER_STATE * self._limit)
+        met = best_pair(first, second, divided.shared, limits, self._session)
         if met.loss is not None:
             options = land.picked.copy()
             for taken in (first.options(met.first), second.options(met.second)):
@@ -112,9 +128,9 @@ class _Search:
 
 
 def _growth(size: int) -> float:
-    """By what to multiply the allowance for lists a few times as long.
+    """By what to multiply the allowance for lists a few times as long, or of a size worth the work.
 
     Lists grow like exp(c sqrt(allowance)), as the number of partitions does.
     """
     size = max(size, 8)
-    return max(1.15, (math.log(_GROWTH * size) / math.log(size)) ** 2)
+    return max(1.15, (math.log(max(_GROWTH * size, _WORTHWHILE)) / math.log(size)) ** 2)

@@ -31,7 +31,7 @@ def judged(problem: AllocationProblem, solver: Solver, proposal: Proposal, seed:
     selection = np.asarray(proposal.selection)
     evaluation = evaluated(problem, solver.name, selection)
     loss, bound = evaluation.loss, proposal.lower_bound
-    rounding = _ROUNDING * _magnitude(problem, selection)
+    rounding = 0.0 if bound == loss else _ROUNDING * _magnitude(problem, selection)
     if bound > loss + rounding:
         raise UntrueAnswerError(
             f"solver {solver.name!r} claims that no loss is below {bound:.12g}, but its own answer "
@@ -113,4 +113,4 @@ def _magnitude(problem: AllocationProblem, selection: NDArray[np.int64]) -> floa
     least = np.minimum.reduceat(problem.loss, problem.choice_start[:-1])
     sizes = np.maximum(np.abs(problem.loss[selection]), np.abs(least))
     pairs = (max(abs(v) for row in t.loss for v in row) for t in problem.interactions)
-    return math.fsum([*sizes, *pairs])
+    return float(sizes.sum()) + math.fsum(pairs)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitwright.search.frontiers import Component, components
 from bitwright.search.model import Model
-from bitwright.search.multipliers import Column
+from bitwright.search.multipliers import Column, Multipliers
+from bitwright.search.reduction import Integers
+from bitwright.search.relaxation import ROUNDING
 
 
 class ModelOracle:
@@ -31,15 +35,39 @@ class ModelOracle:
         self.option = model.start[self.free, None] + np.minimum(
             np.arange(width), counts[:, None] - 1
         )
+        self._closed, self._free_closed = np.zeros(len(model.loss)), np.zeros(self.option.shape)
         self._units = model.units.astype(np.float64)
         self._free_loss = model.loss[self.option]
         self._free_units = self._units[:, self.option]
+
+    def within(self, limits: Integers) -> ModelOracle:
+        """The same oracle under other limits of the rows, (R,)."""
+        twin = copy.copy(self)
+        twin.model = replace(self.model, limits=limits)
+        twin.limits = limits.astype(np.float64)
+        return twin
+
+    def closed(self) -> ModelOracle:
+        """The oracle without the options that break a row by themselves."""
+        twin = copy.copy(self)
+        over = (self.model.units > self.model.limits[:, None]).any(axis=0)
+        twin._closed = np.where(np.asarray(over, dtype=bool), np.inf, 0.0)
+        twin._free_closed = twin._closed[self.option]
+        return twin
+
+    @property
+    def possible(self) -> bool:
+        """Whether any answer respects all links, rows aside."""
+        none = np.zeros(len(self.limits))
+        return bool(np.isfinite(self.free_values(none, 0.0).min(axis=1)).all()) and all(
+            np.isfinite(self.tables(component, none, 0.0)[0].min()) for component in self.components
+        )
 
     def free_values(
         self, multipliers: NDArray[np.float64], loss_weight: float = 1.0
     ) -> NDArray[np.float64]:
         """Lagrangian losses of the options of unlinked variables, lines padded by the last option."""
-        values = self._free_loss * loss_weight
+        values = self._free_loss * loss_weight + self._free_closed
         for k in np.flatnonzero(multipliers):
             values += multipliers[k] * self._free_units[k]
         return values
@@ -48,7 +76,7 @@ class ModelOracle:
         self, component: Component, multipliers: NDArray[np.float64], loss_weight: float = 1.0
     ) -> list[NDArray[np.float64]]:
         """The tables of a component under some multipliers."""
-        options = loss_weight * self.model.loss + multipliers @ self._units
+        options = loss_weight * self.model.loss + multipliers @ self._units + self._closed
         return component.tables(options, multipliers, loss_weight)
 
     def least(self, multipliers: NDArray[np.float64], loss_weight: float = 1.0) -> Column:
@@ -65,13 +93,15 @@ class ModelOracle:
             options[list(taken)] = own
             loss += float(self.model.loss[own].sum())
             units = units + self._units[:, own].sum(axis=1)
-            for number in component.links:
-                link = self.model.links[number]
-                at = taken[link.first], taken[link.second]
-                loss += float(link.loss[at])
-                if link.units is not None:
-                    units = units + link.units[(slice(None), *at)].astype(np.float64)
+            link_loss, link_units = component.link_totals(options)
+            loss += link_loss
+            units = units + link_units
         return Column(loss, units, options)
+
+    def proves_unreachable(self, multipliers: Multipliers) -> bool:
+        """Whether rounding cannot be why the limits seem too tight for any mixture of answers."""
+        most = self.least(multipliers.values, 0.0).units + self.limits
+        return multipliers.bound > ROUNDING * float(multipliers.values @ most)
 
     def magnitude(self, column: Column, multipliers: NDArray[np.float64]) -> float:
         """The sum of the sizes of all terms of the column's Lagrangian loss, for rounding bounds."""

@@ -122,6 +122,15 @@ class Landscape:
         penalty[np.arange(len(at)), at] = np.inf
         return np.asarray(penalty.min(axis=1, initial=np.inf), dtype=np.float64)
 
+    def open_options(self, allowance: float) -> NDArray[np.bool_]:
+        """Which options (M,) some answer takes whose penalty is within an allowance."""
+        open_ = np.zeros(len(self.model.loss), dtype=bool)
+        open_[self.oracle.option[self.free_penalty <= allowance]] = True
+        for block in self.linked:
+            for step, marginal in zip(block.steps, block.marginal, strict=True):
+                open_[step.option] = marginal <= allowance
+        return open_
+
     def free_step(self, line: int, allowance: float) -> Step:
         """The step of an unlinked variable, with the options whose penalty is within the allowance."""
         at = np.flatnonzero(self.free_penalty[line] <= allowance)

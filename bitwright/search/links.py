@@ -25,9 +25,9 @@ class Links:
             for term in problem.interactions
             if cost in term.costs
         ]
-        of_layer = groups.group_of_layer.tolist()
-        self._tied = [{of_layer[problem.index[n]] for n in tie.layers} for tie in self._ties]
-        self._paired = [{of_layer[a], of_layer[b]} for a, b, _ in self._terms]
+        of_layer = groups.group_of_layer
+        self._tied = [{int(of_layer[problem.index[n]]) for n in tie.layers} for tie in self._ties]
+        self._paired = [{int(of_layer[a]), int(of_layer[b])} for a, b, _ in self._terms]
 
     @property
     def groups(self) -> list[list[int]]:

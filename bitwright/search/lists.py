@@ -2,16 +2,61 @@
 
 .. [NU1969] Nemhauser, Ullmann: Discrete dynamic programming and capital allocation. Management
    Science 15(9), 1969.
+.. [HS1974] Horowitz, Sahni: Computing partitions with applications to the knapsack problem. Journal
+   of the ACM 21(2), 1974: two lists, the best pair of which is found in one pass over both.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
+from bitwright.search.kernels import accelerated
 from bitwright.search.reduction import Integers
 
+MOST_EXPONENT = 1000
+"""Losses are never counted in finer units than 2**-1000."""
+
 _LOSS_BITS = 61
+_RESOLVED = 2**10
+_MOST_CHOICES = np.iinfo(np.int16).max
+
+
+States = tuple[Integers, Integers]
+"""Cost and loss of the states of a list, each (n,), by rising cost and falling loss."""
+
+
+@accelerated(1)
+def joined(
+    states: States,
+    more: States,
+    prices: tuple[float, float],
+    allowance: float,
+    costs_allowed: tuple[int, int],
+) -> tuple[States, NDArray[np.int32], NDArray[np.int32]]:
+    """Let every state take every choice of `more`; what is undominated makes the next list [NU1969].
+
+    Left out are states whose penalty exceeds the allowance, or whose cost is below or above those
+    allowed. Of states equal in cost and loss that of the first choice is kept. Returns the new list,
+    and of each new state the old one and the choice that it took.
+    """
+    size = len(states[0])
+    costs, losses = ((m[:, None] + s).ravel() for m, s in zip(more, states, strict=True))
+    kept = (costs >= costs_allowed[0]) & (costs <= costs_allowed[1])
+    if allowance < math.inf:
+        kept &= penalties((costs, losses), prices) <= allowance
+    (chosen,) = kept.nonzero()
+    chosen = chosen[undominated(costs[chosen], losses[chosen])]
+    parent, choice = (chosen % size).astype(np.int32), (chosen // size).astype(np.int32)
+    return (costs[chosen], losses[chosen]), parent, choice
+
+
+def penalties(states: States, prices: tuple[float, float]) -> NDArray[np.float64]:
+    """Cost and loss of the states at the prices of a unit of each, added up, shape (n,)."""
+    penalty = prices[0] * states[0] + prices[1] * states[1]
+    return penalty.astype(np.float64, copy=False)
 
 
 def undominated(cost: Integers, loss: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -29,20 +74,81 @@ def undominated(cost: Integers, loss: NDArray[np.int64]) -> NDArray[np.int64]:
     return order[last_of_cost]
 
 
-def as_integers(loss: NDArray[np.float64]) -> tuple[NDArray[np.int64], float]:
-    """Losses of shape (G, J) as multiples of a power of two, and that power.
+@accelerated(0, 1)
+def paired(
+    cost: Integers,
+    loss: NDArray[np.int64],
+    other_cost: Integers,
+    other_loss: NDArray[np.int64],
+    room: int,
+) -> tuple[int, int, int]:
+    """The least loss of one state of each list that together cost at most `room`, and the two states.
 
-    Sums of one loss per group then compare without rounding. The unit is 2**-61 of the largest
-    such sum in absolute value: finer than the float64 of a total, so what is rounded away here
-    is lost in a reported loss as well, unless terms of opposite sign cancel to all but nothing.
+    Both lists come by rising cost and falling loss [HS1974]. Without such a pair the states are -1.
     """
-    exponent = loss_exponent(float(np.abs(loss).max(axis=1).sum()))
-    return np.rint(np.ldexp(loss, exponent)).astype(np.int64), float(np.ldexp(1.0, -exponent))
+    partner = np.searchsorted(other_cost, room - cost, side="right") - 1
+    partner = partner[partner >= 0]  # the cheapest states, since partners get cheaper
+    if not len(partner):
+        return 0, -1, -1
+    total = loss[: len(partner)] + other_loss[partner]
+    state = int(total.argmin())
+    return int(total[state]), state, int(partner[state])
+
+
+def in_units(
+    loss: NDArray[np.float64], base: NDArray[np.float64], unit: float
+) -> NDArray[np.int64]:
+    """Losses above a base as multiples of a unit, a power of two, with no rounding before that.
+
+    Sums of the multiples then compare without rounding.
+    """
+    difference = loss - base
+    back = difference - loss
+    error = (loss - (difference - back)) + (-base - back)
+    multiples = np.rint(difference / unit).astype(np.int64)
+    return multiples + np.rint(error / unit).astype(np.int64)
+
+
+def comparable(
+    loss: NDArray[np.float64], start: NDArray[np.int64]
+) -> tuple[Integers, float, float]:
+    """Losses above the least of every group as integers, their unit, and what rounding they suffer.
+
+    Group g owns `start[g]` up to `start[g + 1]`, and its losses fall. Sums of one integer per group
+    fit into int64 where units tell the closest losses of a group apart by far, which then counts as
+    no rounding at all; else they are Python integers.
+    """
+    first, last = start[:-1], start[1:] - 1
+    least = np.repeat(loss[last], np.diff(start))
+    unit = 2.0 ** -loss_exponent(float((loss[first] - loss[last]).sum()))
+    losses = in_units(loss, least, unit)
+    steps = loss[:-1] - loss[1:]
+    steps[last[:-1]] = 0.0
+    if steps[steps > 0].min(initial=np.inf) >= _RESOLVED * unit:
+        return losses, unit, 0.0
+    exact, unit, rounded = exact_units(loss)
+    above = exact - np.repeat(exact[last], np.diff(start))
+    return above, unit, unit * len(first) if rounded else 0.0
+
+
+def exact_units(loss: NDArray[np.float64]) -> tuple[Integers, float, bool]:
+    """Losses as Python integers, their unit, and whether they are rounded, down to that.
+
+    They are not but where the least bit of one is below 2**-1000, or of the largest.
+    """
+    mantissa, exponents = np.frexp(loss)
+    needed = 53 - int(exponents[mantissa != 0].min(initial=53))
+    exponent = min(needed, MOST_EXPONENT - max(int(exponents.max(initial=0)), 0))
+    units = [
+        (n << exponent) // d if exponent >= 0 else n // (d << -exponent)
+        for n, d in map(float.as_integer_ratio, loss.tolist())
+    ]
+    return np.array(units, dtype=object), 2.0**-exponent, exponent < needed
 
 
 def loss_exponent(largest: float) -> int:
     """The power of two that takes sums of losses, at most `largest`, to integers of 61 bits."""
-    return min(_LOSS_BITS - int(np.frexp(largest)[1]), 1000) if largest else 0
+    return min(_LOSS_BITS - math.frexp(largest)[1], MOST_EXPONENT) if largest else 0
 
 
 class Trail:
@@ -50,15 +156,16 @@ class Trail:
 
     def __init__(self) -> None:
         self._parents: list[NDArray[np.int32]] = []
-        self._choices: list[NDArray[np.int16]] = []
+        self._choices: list[NDArray[np.signedinteger]] = []
 
     def __len__(self) -> int:
         return len(self._parents)
 
-    def append(self, parent: NDArray[np.int64], choice: NDArray[np.int64]) -> None:
+    def append(self, parent: NDArray[np.signedinteger], choice: NDArray[np.signedinteger]) -> None:
         """Note one list; both shapes are (states,)."""
-        self._parents.append(parent.astype(np.int32))
-        self._choices.append(choice.astype(np.int16))
+        few = choice.max(initial=0) <= _MOST_CHOICES
+        self._parents.append(parent.astype(np.int32, copy=False))
+        self._choices.append(choice.astype(np.int16 if few else np.int32, copy=False))
 
     def keep(self, states: NDArray[np.int64]) -> None:
         """Renumber the last list after all but these of its states were dropped."""
@@ -68,8 +175,9 @@ class Trail:
     def choices(self, states: NDArray[np.int64], lists: int | None = None) -> NDArray[np.int64]:
         """The choices that led to states of the last list, or of list `lists`: (states, lists)."""
         length = len(self) if lists is None else lists
-        taken = np.empty((len(states), length), dtype=np.int64)
+        taken = np.empty((length, len(states)), dtype=np.int64)
+        at: NDArray[np.signedinteger] = states
         for k in reversed(range(length)):
-            taken[:, k] = self._choices[k][states]
-            states = self._parents[k][states].astype(np.int64)
-        return taken
+            taken[k] = self._choices[k][at]
+            at = self._parents[k][at]
+        return taken.T

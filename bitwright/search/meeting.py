@@ -17,12 +17,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bitwright.problems.protocols import SolveSession
 from bitwright.search.deviations import DeviationList
 from bitwright.search.reduction import Integers
 
-MOST_PAIRS = 2**28
 _PAIRS_AT_ONCE = 2**21
 _MOST_DIMENSIONS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Limits:
+    """Units that a pair may take, (R,), what a unit left unused is worth, (R,), and how much may be.
+
+    No more than some `pairs` are tried.
+    """
+
+    room: Integers
+    multipliers: NDArray[np.float64]
+    allowance: float
+    pairs: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +52,8 @@ def best_pair(
     first: DeviationList,
     second: DeviationList,
     shared: NDArray[np.float64],
-    room: Integers,
-    multipliers: NDArray[np.float64],
-    allowance: float,
+    limits: Limits,
+    session: SolveSession,
 ) -> Meeting:
     """The pair of least loss that agrees on its key and stays within the room.
 
@@ -51,7 +63,8 @@ def best_pair(
     """
     a, b = first.states, second.states
     own = b.penalty - shared[b.origin]
-    low_a, low_b = a.penalty <= allowance / 2, own <= allowance / 2
+    half = limits.allowance / 2
+    low_a, low_b = a.penalty <= half, own <= half
     rounds = [
         (a.key, a, np.flatnonzero(low_a), b.origin, b, np.arange(len(b))),
         (b.origin, b, np.flatnonzero(low_b), a.key, a, np.flatnonzero(~low_a)),
@@ -60,12 +73,14 @@ def best_pair(
     for turned, (key, asking, askers, other_key, asked, partners) in enumerate(rounds):
         if not len(askers) or not len(partners):
             continue
-        grid = _Grid(other_key[partners], asked.units[partners], room, multipliers, allowance)
+        grid = _Grid(other_key[partners], asked.units[partners], limits)
         for i, j in grid.candidates(key[askers], asking.units[askers]):
             pairs += len(i)
             one, two = askers[i], partners[j]
             fits = np.flatnonzero(
-                np.asarray((asking.units[one] + asked.units[two] <= room).all(axis=1), dtype=bool)
+                np.asarray(
+                    (asking.units[one] + asked.units[two] <= limits.room).all(axis=1), dtype=bool
+                )
             )
             if len(fits):
                 losses = asking.loss[one[fits]] + asked.loss[two[fits]]
@@ -74,7 +89,7 @@ def best_pair(
                     best = int(losses[at])
                     pair = int(one[fits[at]]), int(two[fits[at]])
                     places = pair[::-1] if turned else pair
-            if pairs > MOST_PAIRS:
+            if pairs > limits.pairs or session.out_of_time():
                 return Meeting(*places, best, complete=False)
     return Meeting(*places, best, complete=first.complete and second.complete)
 
@@ -82,17 +97,10 @@ def best_pair(
 class _Grid:
     """Deviations sorted by key and by cells, one row of cells as wide as its unused room may be."""
 
-    def __init__(
-        self,
-        key: NDArray[np.int64],
-        units: Integers,
-        room: Integers,
-        multipliers: NDArray[np.float64],
-        allowance: float,
-    ) -> None:
-        self._room = room
+    def __init__(self, key: NDArray[np.int64], units: Integers, limits: Limits) -> None:
+        self._room = limits.room
         least, most = units.min(axis=0), units.max(axis=0)
-        self._rows, self._width = _tightest(least, most, multipliers, allowance, len(key))
+        self._rows, self._width = _tightest(least, most, limits, len(key))
         self._least = [int(least[k]) for k in self._rows]
         self._cells = [
             (int(most[k]) - low) // width + 1
@@ -148,17 +156,13 @@ class _Grid:
 
 
 def _tightest(
-    least: Integers,
-    most: Integers,
-    multipliers: NDArray[np.float64],
-    allowance: float,
-    states: int,
+    least: Integers, most: Integers, limits: Limits, states: int
 ) -> tuple[list[int], list[int]]:
     """The rows that tell partners apart best, and the most units that each may leave unused."""
     widths = []
-    for k, multiplier in enumerate(multipliers.tolist()):
+    for k, multiplier in enumerate(limits.multipliers.tolist()):
         span = int(most[k]) - int(least[k]) + 1
-        slack = allowance / multiplier if multiplier > 0 else math.inf
+        slack = limits.allowance / multiplier if multiplier > 0 else math.inf
         widths.append((int(slack) + 1 if slack < span else span, span))
     share = [width / span for width, span in widths]
     rows: list[int] = []

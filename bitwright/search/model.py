@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,7 @@ class Model:
     def __len__(self) -> int:
         return len(self.start) - 1
 
-    @property
+    @cached_property
     def counts(self) -> NDArray[np.int64]:
         """Options of every variable, shape (V,)."""
         return np.diff(self.start)

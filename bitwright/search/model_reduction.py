@@ -17,10 +17,11 @@ _COMPARED_AT_ONCE = 2**22
 _MOST_COMPARED = 2**28
 
 
-def reduced(model: Model) -> Model:
+def reduced(model: Model, *, every_row: bool = False) -> Model:
     """The model without options that break a row by themselves, or that another always replaces.
 
-    Rows that nothing breaks are left out, and units counted as coarsely as they come.
+    Rows that nothing breaks are left out and units counted as coarsely as they come, unless
+    `every_row` stays as it is but for what the least options of all variables take.
     """
     while True:
         model = _from_least(model)
@@ -29,12 +30,12 @@ def reduced(model: Model) -> Model:
         fits = _fitting(model)
         if fits.all():
             break
-        model = _kept(model, fits)
+        model = kept_options(model, fits)
         if not model.counts.all():
             return model
-    model = _coarse(_binding(model))
+    model = _narrow(model) if every_row else _narrow(_coarse(_binding(model)))
     undominated = _undominated(model)
-    return model if undominated.all() else _from_least(_kept(model, undominated))
+    return model if undominated.all() else _from_least(kept_options(model, undominated))
 
 
 def _from_least(model: Model) -> Model:
@@ -66,7 +67,7 @@ def _fitting(model: Model) -> NDArray[np.bool_]:
     return fits
 
 
-def _kept(model: Model, kept: NDArray[np.bool_]) -> Model:
+def kept_options(model: Model, kept: NDArray[np.bool_]) -> Model:
     """The model with some of its options only."""
     own = [kept[model.start[v] : model.start[v + 1]] for v in range(len(model))]
     links = []
@@ -123,7 +124,7 @@ def _with_rows(model: Model, rows: NDArray[np.int64]) -> Model:
 
 
 def _coarse(model: Model) -> Model:
-    """Rows in the largest units that write them, as int64 where no sum can overflow."""
+    """Rows in the largest units that write them."""
     units, limits, links = model.units.copy(), model.limits.copy(), list(model.links)
     for k in range(len(limits)):
         unit = _divisor(units[k])
@@ -133,16 +134,23 @@ def _coarse(model: Model) -> Model:
         if unit > 1:
             units[k], limits[k] = units[k] // unit, limits[k] // unit
             links = [_divided(link, k, unit) for link in links]
+    return replace(model, units=units, limits=limits, links=tuple(links))
+
+
+def _narrow(model: Model) -> Model:
+    """Units as int64 where no sum can overflow, else as Python integers."""
+    units = model.units
     most = [int(m) for m in np.maximum.reduceat(units, model.start[:-1], axis=1).sum(axis=1)]
-    for link in links:
+    for link in model.links:
         if link.units is not None:
             most = [a + int(b) for a, b in zip(most, link.units.max(axis=(1, 2)), strict=True)]
-    kind: Any = np.int64 if max([*most, *map(int, limits)], default=0) < _SAFE else object
+    kind: Any = np.int64 if max([*most, *map(int, model.limits)], default=0) < _SAFE else object
     links = [
         link if link.units is None else replace(link, units=link.units.astype(kind))
-        for link in links
+        for link in model.links
     ]
-    return replace(model, units=units.astype(kind), limits=limits.astype(kind), links=tuple(links))
+    limits = model.limits.astype(kind)
+    return replace(model, units=units.astype(kind), limits=limits, links=tuple(links))
 
 
 def _divided(link: Link, k: int, unit: int) -> Link:

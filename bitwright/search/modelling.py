@@ -22,11 +22,16 @@ from bitwright.search.rows import Row, budget_rows
 
 
 def model_of(problem: AllocationProblem) -> Model:
-    """Write a problem as a model, without the options that alone break a row.
+    """Write a problem as a reduced model.
 
     Raises `InputError` where ties leave layers no choice in common. A negative limit, or a variable
     without an option, says that no configuration meets the budgets.
     """
+    return reduced(whole_model(problem))
+
+
+def whole_model(problem: AllocationProblem) -> Model:
+    """Write a problem as a model with all its options and rows, in the units of `budget_rows`."""
     groups = merge_ties(problem)
     rows = budget_rows(problem)
     units = [np.add.reduceat(r.units[groups.members], groups.member_start[:-1]) for r in rows]
@@ -36,7 +41,7 @@ def model_of(problem: AllocationProblem) -> Model:
     widths = [len(values) for _, values in hubs]
     start = np.concatenate([groups.start, groups.start[-1] + np.cumsum(widths, dtype=np.int64)])
     extra = int(sum(widths))
-    model = Model(
+    return Model(
         groups=groups,
         start=start,
         loss=np.concatenate([loss, np.zeros(extra)]),
@@ -45,7 +50,6 @@ def model_of(problem: AllocationProblem) -> Model:
         row=np.concatenate([np.arange(len(loss)), np.full(extra, -1)]),
         links=_added_up([link for link in pairs if link.first != link.second]),
     )
-    return reduced(model)
 
 
 def _with_inner(

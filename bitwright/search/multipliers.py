@@ -32,8 +32,6 @@ class Column:
 class Oracle(Protocol):
     """Answers of least weighted loss, all rows being free."""
 
-    limits: NDArray[np.float64]
-
     def least(self, multipliers: NDArray[np.float64], loss_weight: float = 1.0) -> Column:
         """The answer of least `loss_weight * loss + multipliers @ units`."""
 
@@ -52,9 +50,12 @@ class Multipliers:
     reachable: bool = True
 
 
-def best_multipliers(oracle: Oracle) -> Multipliers:
-    """Maximise the bound over all multipliers; stops early only where rounding ends progress."""
-    return _Simplex(oracle).run()
+def best_multipliers(oracle: Oracle, limits: NDArray[np.float64]) -> Multipliers:
+    """Maximise the bound over all multipliers; stops early only where rounding ends progress.
+
+    `limits` has shape (R,) and is not negative.
+    """
+    return _Simplex(oracle, limits).run()
 
 
 class _Simplex:
@@ -64,11 +65,11 @@ class _Simplex:
     limits can be kept, artificial columns stand in and their sum is what is minimised.
     """
 
-    def __init__(self, oracle: Oracle) -> None:
-        self._oracle = oracle
-        self._scale = np.where(oracle.limits > 0, oracle.limits, 1.0)
+    def __init__(self, oracle: Oracle, limits: NDArray[np.float64]) -> None:
+        self._oracle, self._limits = oracle, limits
+        self._scale = np.where(limits > 0, limits, 1.0)
         rows = len(self._scale)
-        self._right = np.append(oracle.limits / self._scale, 1.0)
+        self._right = np.append(limits / self._scale, 1.0)
         first = oracle.least(1.0 / self._scale, 0.0)
         self._basis = np.zeros((rows + 1, rows + 1))
         self._columns: list[Column | None] = [None] * rows + [first]
@@ -79,6 +80,7 @@ class _Simplex:
         self._best = Multipliers(np.zeros(rows), -np.inf, ())
 
     def run(self) -> Multipliers:
+        """Make the limits hold, then minimise the loss."""
         if self._artificial.any() and not self._minimise(artificial=True):
             return self._best
         self._best = Multipliers(np.zeros(len(self._scale)), -np.inf, ())
@@ -93,7 +95,10 @@ class _Simplex:
         """Pivot until no column improves; with `artificial` says whether the limits can be kept."""
         rows = len(self._scale)
         for _ in range(200 + 60 * rows):
-            inverse = np.linalg.inv(self._basis)
+            try:
+                inverse = np.linalg.inv(self._basis)
+            except np.linalg.LinAlgError:
+                return not artificial
             weights = np.maximum(inverse @ self._right, 0.0)
             losses = np.array([c.loss if c else 0.0 for c in self._columns])
             costs = self._artificial.astype(float) if artificial else losses
@@ -118,7 +123,7 @@ class _Simplex:
     def _note(self, column: Column, multipliers: NDArray[np.float64], artificial: bool) -> float:
         """Keep the multipliers of the best bound so far."""
         loss = 0.0 if artificial else column.loss
-        bound = loss + float(multipliers @ (column.units - self._oracle.limits))
+        bound = loss + float(multipliers @ (column.units - self._limits))
         if bound > self._best.bound:
             self._best = Multipliers(multipliers, bound, (column,), reachable=not artificial)
         return bound

@@ -1,11 +1,15 @@
 """The textbook integer program of an allocation problem, written in PuLP and scaled.
 
-    min  sum_j loss_j x_j    s.t.  one choice per layer, one row per budget or step of a peak,
-                                   one row per tied pair of layers and shared precision
+    min  sum_v loss_v x_v    s.t.  one variable of each block, one row per budget or step of a peak,
+                                   one row per link
 
 Integer programming solvers work to tolerances, so that what enters them is brought to a scale where
-these are small: losses and costs count from the least of their layer, and choices that alone break
-a budget are ruled out beforehand.
+these are small: losses and costs count from the least of their block, and variables that alone
+break a budget are left out. A pairwise term is linearised by a variable per pair of rows, linked to
+the rows it stands for, which is the tightest linear form of one term [SA1990].
+
+.. [SA1990] Sherali, Adams: A hierarchy of relaxations between the continuous and convex hull
+   representations for zero-one programming problems. SIAM J. Discrete Mathematics 3(3), 1990.
 """
 
 from __future__ import annotations
@@ -13,119 +17,160 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pulp
 from numpy.typing import NDArray
 
-from bitwright.problems.problem import AllocationProblem
-from bitwright.search.rows import Row, budget_rows
+from bitwright.search.program_form import Form, Limit
 
 _LARGEST_LOSS = 1e4
-_LARGEST_LIMIT = 1e4
-_TOLERANCE = 1e-6
-"""What the solvers' own tolerances, 1e-7 and below, may add up to in the scaled objective."""
+_LARGEST_ROOM = 1e4
+_LEAST_FACTOR = 1e-5
+_TOLERANCE = 1e-5
+"""What the solvers' own tolerances may add up to in the scaled objective."""
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What the integer programming solver found, and its bound less its tolerance if it finished."""
+    """Rows of the groups that a solver takes, (G,), and its bound less what tolerances may hide."""
 
-    selection: NDArray[np.int64]
+    rows: NDArray[np.int64]
     bound: float
 
 
+@dataclass(frozen=True, eq=False)
+class Duals:
+    """The linear relaxation's price of a unit of each limit and its multiplier of each link."""
+
+    limits: NDArray[np.float64]
+    links: NDArray[np.float64]
+
+
 class Program:
-    """The program, to be solved again after what its answers broke has been cut off."""
+    """The program over the variables in `kept`, (V,), to be solved again after cuts."""
 
-    def __init__(self, problem: AllocationProblem) -> None:
-        self._problem = problem
-        self._model = pulp.LpProblem("allocation", pulp.LpMinimize)
-        self._rows = [_ScaledRow(row, problem) for row in budget_rows(problem)]
-        fits = np.ones(len(problem.loss), dtype=bool)
-        for row in self._rows:
-            fits &= row.fits
-        self._x = [
-            self._model.add_variable(f"x{j}", 0, high, cat=pulp.LpInteger)
-            for j, high in enumerate(fits.astype(int).tolist())
+    def __init__(self, form: Form, kept: NDArray[np.bool_]) -> None:
+        self._form, self._kept = form, kept
+        self._blocks = [
+            form.start[b] + np.flatnonzero(kept[form.start[b] : form.start[b + 1]])
+            for b in range(len(form.start) - 1)
         ]
+        self.possible = all(len(block) for block in self._blocks)
+        self._model = pulp.LpProblem("allocation", pulp.LpMinimize)
+        # Pairs of rows are whole where the rows are, so that only these need be integers.
+        whole = form.start[len(form.groups)]
+        self._x = {
+            v: self._model.add_variable(f"x{v}", 0, 1, cat="Integer" if v < whole else "Continuous")
+            for v in np.flatnonzero(kept).tolist()
+        }
         self._set_objective()
-        for i in range(len(problem)):
-            self._model.addConstraint(self._sum(problem.span(i)) == 1)
-        for k, row in enumerate(self._rows):
-            used = np.flatnonzero(row.coefficients * fits)
-            if len(used):
-                self._model.addConstraint(self._sum(used, row.coefficients) <= row.limit, f"row{k}")
-        self._add_ties()
+        for block in self._blocks:
+            self._model.addConstraint(self._sum(block) == 1)
+        self._add_limits()
+        for k, (some, others) in enumerate(form.links):
+            if kept[some].any() or kept[others].any():
+                self._model.addConstraint(self._sum(some) - self._sum(others) == 0, f"link{k}")
 
-    def _sum(self, choices: Iterable[int], factors: NDArray[np.float64] | None = None) -> Any:
-        terms = [(self._x[j], 1.0 if factors is None else float(factors[j])) for j in choices]
-        return pulp.LpAffineExpression(terms)
+    def _sum(self, variables: Iterable[int], factors: NDArray[np.float64] | None = None) -> Any:
+        return pulp.LpAffineExpression(
+            [
+                (self._x[v], 1.0 if factors is None else float(factors[v]))
+                for v in variables
+                if v in self._x
+            ]
+        )
 
     def _set_objective(self) -> None:
-        problem = self._problem
-        least = np.minimum.reduceat(problem.loss, problem.choice_start[:-1])
-        regret = problem.loss - np.repeat(least, np.diff(problem.choice_start))
+        loss = np.where(self._kept, self._form.loss, np.inf)
+        least = np.minimum.reduceat(loss, self._form.start[:-1])
+        regret = self._form.loss - np.repeat(least, np.diff(self._form.start))
+        largest = self._form.largest_regret(self._kept)
         self._least_loss = math.fsum(least)
-        self._loss_scale = _LARGEST_LOSS / float(regret.max()) if regret.any() else 1.0
-        self._model.setObjective(self._sum(range(len(regret)), regret * self._loss_scale))
+        self._loss_scale = _LARGEST_LOSS / largest if largest > 0 else 1.0
+        self._model.setObjective(self._sum(self._x, regret * self._loss_scale))
 
-    def _add_ties(self) -> None:
-        problem = self._problem
-        for tie in problem.ties:
-            keys = {n: [tie.key(problem.precision(j)) for j in problem.span(n)] for n in tie.layers}
-            for a, b in pairwise(tie.layers):
-                for key in dict.fromkeys(keys[a] + keys[b]):
-                    with_key = [
-                        [j for j, k in zip(problem.span(n), keys[n], strict=True) if k == key]
-                        for n in (a, b)
-                    ]
-                    self._model.addConstraint(self._sum(with_key[0]) - self._sum(with_key[1]) == 0)
+    def _add_limits(self) -> None:
+        """One row per limit that can be broken, divided to a modest room."""
+        self._scales = {}
+        for k, limit in enumerate(self._form.limits):
+            most = sum(int(limit.units[block].max(initial=0)) for block in self._blocks)
+            if most <= limit.room:
+                continue
+            self._scales[k] = min(_LARGEST_ROOM / max(limit.room, 1), 1.0)
+            factors = limit.units.astype(np.float64) * self._scales[k]
+            # Beside coefficients below this HiGHS 1.15 now and then calls optimal what is far from
+            # it. A row without them is looser, and what breaks it is cut off.
+            used = np.flatnonzero(factors >= _LEAST_FACTOR)
+            self._model.addConstraint(
+                self._sum(used.tolist(), factors) <= limit.room * self._scales[k], f"limit{k}"
+            )
 
-    def solve(self, solver: Any) -> Answer | None:
-        """Solve the program as it stands; None where the solver finds nothing."""
+    def relax(self, solver: Any) -> Duals | None:
+        """Duals of the linear relaxation, in the problem's own units; None where it has none."""
+        self._model.solve(solver)
+        if self._model.sol_status != pulp.LpSolutionOptimal:
+            return None
+        prices = np.zeros(len(self._form.limits))
+        for k, scale in self._scales.items():
+            prices[k] = max(-self._dual(f"limit{k}"), 0.0) * scale / self._loss_scale
+        multipliers = [self._dual(f"link{k}") for k in range(len(self._form.links))]
+        return Duals(prices, np.array(multipliers) / self._loss_scale)
+
+    def _dual(self, name: str) -> float:
+        row = self._model.get_constraint_by_name(name)
+        return 0.0 if row is None else float(row.pi or 0.0)
+
+    def solve(self, solver: Any, *, no_gap: bool) -> Answer | None:
+        """Solve the program as it stands; None where the solver finds nothing.
+
+        Of HiGHS the bound is its own; another's value is one where it was told to leave no gap.
+        """
+        self._model.dual_bound = -math.inf
         self._model.solve(solver)
         if self._model.sol_status not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
             return None
-        values = np.array([x.value() or 0.0 for x in self._x])
-        spans = [self._problem.span(i) for i in range(len(self._problem))]
-        selection = np.array([s.start + int(np.argmax(values[s.start : s.stop])) for s in spans])
-        if self._model.sol_status != pulp.LpSolutionOptimal:
-            return Answer(selection, bound=-math.inf)
-        claimed = (pulp.value(self._model.objective) - _TOLERANCE) / self._loss_scale
-        return Answer(selection, bound=self._least_loss + claimed)
+        values = np.zeros(len(self._kept))
+        values[list(self._x)] = [x.value() or 0.0 for x in self._x.values()]
+        rows = [block[np.argmax(values[block])] for block in self._blocks[: len(self._form.groups)]]
+        claimed = self._model.dual_bound
+        if self._model.sol_status == pulp.LpSolutionOptimal and no_gap:
+            claimed = pulp.value(self._model.objective)
+        slack = _TOLERANCE * len(self._blocks)
+        return Answer(np.array(rows), self._least_loss + (claimed - slack) / self._loss_scale)
 
-    def broken_rows(self, selection: NDArray[np.int64]) -> dict[int, int]:
-        """By how many units an answer exceeds each row, counted exactly."""
-        excess = {k: row.excess(selection) for k, row in enumerate(self._rows)}
-        return {k: units for k, units in excess.items() if units > 0}
+    def cut_off(self, rows: NDArray[np.int64], broken: Mapping[int, int]) -> None:
+        """Rule out an answer, and of others only such as cost no less where it costs too much.
 
-    def cut_off(self, selection: NDArray[np.int64]) -> None:
-        """Rule out one selection and nothing else."""
-        self._model.addConstraint(self._sum(selection.tolist()) <= len(selection) - 1)
+        Blocks of a broken limit that alone use up its room cannot all take a variable of as many
+        units: a cover inequality [Balas1975]. Without a broken limit just the answer is ruled out.
 
-    def tighten(self, excess: Mapping[int, int]) -> None:
-        """Lower the limits of rows by some units; answers that hold may be lost."""
-        for k, units in excess.items():
-            self._rows[k].limit -= units * self._rows[k].per_unit
-            self._model.get_constraint_by_name(f"row{k}").changeRHS(self._rows[k].limit)
+        .. [Balas1975] Balas: Facets of the knapsack polytope. Mathematical Programming 8, 1975.
+        """
+        variables = self._form.variables(rows)
+        for k in broken:
+            cover = _cover(self._form.limits[k], variables)
+            as_dear = [
+                v
+                for b in cover
+                for v in self._blocks[b].tolist()
+                if self._form.limits[k].units[v] >= self._form.limits[k].units[variables[b]]
+            ]
+            self._model.addConstraint(self._sum(as_dear) <= len(cover) - 1)
+        if not broken:
+            self._model.addConstraint(self._sum(rows.tolist()) <= len(rows) - 1)
+
+    def tighten(self, broken: Mapping[int, int]) -> None:
+        """Lower limits by some units; answers that hold may be lost."""
+        for k, units in broken.items():
+            row = self._model.get_constraint_by_name(f"limit{k}")
+            row.changeRHS(-row.constant - units * self._scales[k])
 
 
-class _ScaledRow:
-    """A row counted from the cheapest choice of every layer and divided to a modest limit."""
-
-    def __init__(self, row: Row, problem: AllocationProblem) -> None:
-        self._row = row
-        least = np.minimum.reduceat(row.units, problem.choice_start[:-1])
-        above = row.units - np.repeat(least, np.diff(problem.choice_start))
-        room = row.limit - int(least.sum())
-        self.fits = np.asarray(above <= room, dtype=bool)
-        self.per_unit = min(_LARGEST_LIMIT / max(room, 1), 1.0)
-        self.coefficients = above.astype(np.float64) * self.per_unit
-        self.limit = room * self.per_unit
-
-    def excess(self, selection: NDArray[np.int64]) -> int:
-        """Units by which a selection is above the limit, negative below."""
-        return int(self._row.units[selection].sum()) - self._row.limit
+def _cover(limit: Limit, variables: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The fewest blocks whose variables together exceed the limit."""
+    units = limit.units[variables].astype(object)
+    order = np.argsort(-units, kind="stable")
+    needed = int(np.searchsorted(np.cumsum(units[order]), limit.room, side="right")) + 1
+    return order[:needed]

@@ -45,44 +45,43 @@ class Reaches:
 
     def __init__(self, problem: AllocationProblem) -> None:
         self._problem = problem
-        self._groups = merge_ties(problem)
-        self._found: dict[str, Reach | UnsupportedProblemError] = {}
 
     def __getitem__(self, cost: str) -> Reach:
-        if cost not in self._found:
-            self._found[cost] = self._work_out(cost)
-        found = self._found[cost]
-        if isinstance(found, UnsupportedProblemError):
-            raise found
+        found = self._problem.once(_reach, cost)
+        if isinstance(found, str):
+            raise UnsupportedProblemError(found)
         return found
 
     def known(self, cost: str) -> Reach | None:
         """The reach of a cost, or None where it is too entangled to be worked out."""
-        try:
-            return self[cost]
-        except UnsupportedProblemError:
-            return None
+        found = self._problem.once(_reach, cost)
+        return None if isinstance(found, str) else found
 
-    def _work_out(self, cost: str) -> Reach | UnsupportedProblemError:
-        work_out = _sum_reach if cost in self._problem.costs else _peak_reach
-        fixed = self._problem.fixed_costs.get(cost, Fraction(0))
-        try:
-            return work_out(self._problem, self._groups, cost) + Reach(fixed, fixed)
-        except UnsupportedProblemError as error:
-            return error
+
+def _reach(problem: AllocationProblem, cost: str) -> Reach | str:
+    """The reach of a cost, or why it cannot be worked out."""
+    work_out = _sum_reach if cost in problem.costs else _peak_reach
+    fixed = problem.fixed_costs.get(cost, Fraction(0))
+    try:
+        return work_out(problem, merge_ties(problem), cost) + Reach(fixed, fixed)
+    except UnsupportedProblemError as error:
+        return str(error)
 
 
 def _sum_reach(problem: AllocationProblem, groups: Groups, cost: str) -> Reach:
     links = Links(problem, groups, cost)
+    linked = links.groups
     units, starts = groups.costs[cost], groups.start[:-1]
     scale = 10 ** problem.costs[cost].digits
     alone = np.ones(len(groups), dtype=bool)
-    alone[list(chain.from_iterable(links.groups))] = False
+    alone[list(chain.from_iterable(linked))] = False
     total = Reach(
         Fraction(int(np.minimum.reduceat(units, starts)[alone].sum()), scale),
         Fraction(int(np.maximum.reduceat(units, starts)[alone].sum()), scale),
     )
-    component = connected(len(groups), links.groups)
+    if not linked:
+        return total
+    component = connected(len(groups), linked)
     for number in np.unique(component[~alone]):
         total += _linked_reach(links, np.flatnonzero(component == number).tolist(), cost)
     return total

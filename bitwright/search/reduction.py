@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,10 @@ class Groups:
     group_of_layer: NDArray[np.int64]
     place_in_group: NDArray[np.int64]
 
+    def __post_init__(self) -> None:
+        for array in (self.start, self.loss, *self.costs.values()):
+            array.flags.writeable = False
+
     def __len__(self) -> int:
         return len(self.start) - 1
 
@@ -48,6 +52,8 @@ class Groups:
 
     def selection(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The selections of the problem for one row per group: shape (..., G) gives (..., N)."""
+        if len(self) == len(self.group_of_layer):
+            return rows  # nothing is merged: every choice is a row
         first = self.member_start[rows[..., self.group_of_layer]]
         choices: NDArray[np.int64] = self.members[first + self.place_in_group]
         return choices
@@ -56,19 +62,23 @@ class Groups:
 def merge_ties(problem: AllocationProblem) -> Groups:
     """Merge the layers tied on all sides, through chains of ties too; other ties are left alone.
 
-    Raises `InputError` where a chain of ties leaves no choice in common.
+    Done once for a problem and its twins under other budgets. Raises `InputError` where a chain of
+    ties leaves no choice in common.
     """
-    n = len(problem)
-    layer = np.repeat(np.arange(n), np.diff(problem.choice_start))
+    return problem.once(_merged)
+
+
+def _merged(problem: AllocationProblem) -> Groups:
     ties = [
         [problem.index[name] for name in tie.layers] for tie in problem.ties if tie.side == "all"
     ]
-    if ties:
-        group_of_layer = connected(n, ties)
-        members = _shared_choices(problem, group_of_layer[layer])
-        sizes = np.bincount(group_of_layer)
-    else:
-        group_of_layer, members, sizes = np.arange(n), np.arange(len(layer)), np.ones(n, np.int64)
+    if not ties:
+        return _as_they_are(problem)
+    n = len(problem)
+    layer = np.repeat(np.arange(n), np.diff(problem.choice_start))
+    group_of_layer = connected(n, ties)
+    members = _shared_choices(problem, group_of_layer[layer])
+    sizes = np.bincount(group_of_layer)
     rows = np.bincount(group_of_layer[layer[members]], minlength=len(sizes)) // sizes
     if not rows.all():
         lost = np.flatnonzero(group_of_layer == np.argmin(rows))
@@ -85,6 +95,20 @@ def merge_ties(problem: AllocationProblem) -> Groups:
         member_start=member_start,
         group_of_layer=group_of_layer,
         place_in_group=_places(group_of_layer, sizes),
+    )
+
+
+def _as_they_are(problem: AllocationProblem) -> Groups:
+    """Every layer a group of its own, every choice a row."""
+    layers, bounds = np.arange(len(problem)), np.arange(len(problem.loss) + 1)
+    return Groups(
+        start=problem.choice_start,
+        loss=problem.loss,
+        costs={name: column.units for name, column in problem.costs.items()},
+        members=bounds[:-1],
+        member_start=bounds,
+        group_of_layer=layers,
+        place_in_group=np.zeros(len(layers), dtype=np.int64),
     )
 
 
@@ -139,61 +163,80 @@ def _places(group_of_layer: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDAr
 
 def summed_losses(loss: NDArray[np.float64], start: NDArray[np.int64]) -> NDArray[np.float64]:
     """Correctly rounded sums of the pieces between the starts."""
-    sums = loss[start[:-1]]
-    for row in np.flatnonzero(np.diff(start) > 1):
+    sums, sizes = loss[start[:-1]], np.diff(start)
+    pairs = start[:-1][sizes == 2]
+    sums[sizes == 2] = loss[pairs] + loss[pairs + 1]
+    for row in np.flatnonzero(sizes > 2):
         sums[row] = math.fsum(loss[start[row] : start[row + 1]])
     return sums
 
 
 @dataclass(frozen=True, eq=False)
 class ChoiceTable:
-    """The undominated choices of every group for one cost, by rising cost and so by falling loss.
+    """What the rows of all groups take of one cost, and lose; all arrays but `start` have shape (M,).
 
-    All arrays have shape (G, J). `cost` counts exact units above the group's cheapest choice, whose
-    sum is `base`; `row` is the row of `Groups`. Group g has `count[g]` choices; the rest of its
-    line repeats the last of them, which changes no minimum.
+    Group g owns the rows `start[g]` up to `start[g + 1]`. `cost` counts exact units above the group's
+    cheapest row, whose sum is `base`; `row` is the row of `Groups`.
     """
 
+    start: NDArray[np.int64]
     cost: Integers
     loss: NDArray[np.float64]
     row: NDArray[np.int64]
-    count: NDArray[np.int64]
     base: int
 
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
     def within(self, room: int) -> ChoiceTable:
-        """The table without the choices that alone cost more than `room`, which is not negative."""
-        fits = (self.cost <= room) & (np.arange(self.cost.shape[1]) < self.count[:, None])
-        count = fits.sum(axis=1)
-        if np.array_equal(count, self.count):
-            return self
-        place = np.minimum(np.arange(count.max()), count[:, None] - 1)
-        cost, loss, row = (
-            np.take_along_axis(a, place, 1) for a in (self.cost, self.loss, self.row)
-        )
-        return ChoiceTable(_narrow(cost), loss, row, count, self.base)
+        """The table without the rows that alone cost more than `room`, which is not negative."""
+        fits = np.asarray(self.cost <= room, dtype=bool)
+        return self if fits.all() else self._kept(np.flatnonzero(fits))
+
+    def undominated(self) -> ChoiceTable:
+        """The rows of every group that no other matches in both, by rising cost, so by falling loss.
+
+        Of rows equal in both the first is kept. O(M log J), groups of one size at a time.
+        """
+        parts = []
+        for rows in _rows_by_size(self.start):
+            order = np.lexsort((self.loss[rows], self.cost[rows]), axis=1)
+            ordered = np.take_along_axis(rows, order, 1)
+            loss = self.loss[ordered]
+            kept = np.ones(ordered.shape, dtype=bool)
+            kept[:, 1:] = loss[:, 1:] < np.minimum.accumulate(loss, axis=1)[:, :-1]
+            parts.append(ordered[kept])
+        if len(parts) == 1:
+            return self._kept(parts[0])
+        kept_rows = np.concatenate(parts)
+        group = np.searchsorted(self.start, kept_rows, side="right")
+        return self._kept(kept_rows[np.argsort(group, kind="stable")])
+
+    def _kept(self, rows: NDArray[np.int64]) -> ChoiceTable:
+        """The table of some rows, by group, with one or more of every group."""
+        group = np.searchsorted(self.start, rows, side="right") - 1
+        start = np.searchsorted(group, np.arange(len(self.start)))
+        cost = _narrow(self.cost[rows], start)
+        return ChoiceTable(start, cost, self.loss[rows], self.row[rows], self.base)
 
 
-def choice_table(groups: Groups, cost: str) -> ChoiceTable:
-    """Drop every choice that another of its group matches at no more cost and no more loss.
-
-    Of choices equal in both the first is kept. O(M log J) in whole-array steps.
-    """
-    counts = np.diff(groups.start)
-    row = groups.start[:-1, None] + np.minimum(np.arange(counts.max()), counts[:, None] - 1)
-    units, loss = groups.costs[cost][row], groups.loss[row]
-    order = np.lexsort((loss, units), axis=1)
-    row, units, loss = (np.take_along_axis(a, order, 1) for a in (row, units, loss))
-    kept = np.ones(row.shape, dtype=bool)
-    kept[:, 1:] = loss[:, 1:] < np.minimum.accumulate(loss, axis=1)[:, :-1]
-    count = kept.sum(axis=1)
-    front = np.argsort(~kept, axis=1, kind="stable")
-    place = np.take_along_axis(front, np.minimum(np.arange(count.max()), count[:, None] - 1), 1)
-    row, units, loss = (np.take_along_axis(a, place, 1) for a in (row, units, loss))
-    return ChoiceTable(_narrow(units - units[:, :1]), loss, row, count, int(units[:, 0].sum()))
+def priced(groups: Groups, cost: str) -> ChoiceTable:
+    """The rows of all groups in their order, priced in one cost."""
+    units, start = groups.costs[cost], groups.start
+    least = np.minimum.reduceat(units, start[:-1])
+    above = _narrow(units - np.repeat(least, start[1:] - start[:-1]), start)
+    return ChoiceTable(start, above, groups.loss, np.arange(len(units)), int(least.sum()))
 
 
-def _narrow(cost: Integers) -> Integers:
-    """The same integers as int64 where the dearest of every line add up safely."""
-    if cost.dtype == object and int(cost[:, -1].sum()) < 2**62:
+def _rows_by_size(start: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """The rows of the groups of each size, shape (groups of the size, size)."""
+    sizes = np.diff(start)
+    for size in np.unique(sizes):
+        yield start[:-1][sizes == size, None] + np.arange(size)
+
+
+def _narrow(cost: Integers, start: NDArray[np.int64]) -> Integers:
+    """The same integers as int64 where the dearest of every group add up safely."""
+    if cost.dtype == object and int(np.maximum.reduceat(cost, start[:-1]).sum()) < 2**62:
         return cost.astype(np.int64)
     return cost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -58,14 +59,17 @@ def _summed(problem: AllocationProblem, cost: str, limit: Fraction) -> Row:
     tables = {
         k: term.costs[cost] for k, term in enumerate(problem.interactions) if cost in term.costs
     }
-    digits = max(
-        [column.digits, *(decimal_digits(v) for t in tables.values() for line in t for v in line)]
-    )
+    written = {v.denominator for t in tables.values() for line in t for v in line}
+    digits = max([column.digits, *(decimal_digits(Fraction(1, d)) for d in written)])
     units = column.units
     if digits > column.digits:
         units = units.astype(object) * 10 ** (digits - column.digits)
+    scale = 10**digits
     pairs = {
-        k: np.array([[int(v * 10**digits) for v in line] for line in table], dtype=object)
+        k: np.array(
+            [[v.numerator * (scale // v.denominator) for v in line] for line in table],
+            dtype=object,
+        )
         for k, table in tables.items()
     }
-    return Row(cost, None, units, digits, int(limit * 10**digits // 1), pairs)
+    return Row(cost, None, units, digits, math.floor(limit * scale), pairs)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bitwright.problems.errors import InputError, UnsupportedProblemError
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.ties import Tie
-from bitwright.search.lists import loss_exponent
+from bitwright.search.lists import Trail, comparable, undominated
 from bitwright.search.reduction import Groups, Integers, connected, summed_losses
 
 MOST_COMBINATIONS = 2_000_000
@@ -28,6 +28,8 @@ def merge_sides(problem: AllocationProblem, groups: Groups, cost: str | None) ->
     loss. Raises `UnsupportedProblemError` where there are more than `MOST_COMBINATIONS`.
     """
     ties = [tie for tie in problem.ties if tie.side != "all"]
+    if not ties:
+        return groups
     links = [sorted({int(groups.group_of_layer[problem.index[n]]) for n in t.layers}) for t in ties]
     if all(len(linked) == 1 for linked in links):
         return groups
@@ -57,46 +59,48 @@ def _combine(
 ) -> _Combined:
     """All combinations of the groups' rows that keep the ties, but for the dominated ones."""
     bits = _TiedBits(problem, groups, members, ties)
-    rows = np.zeros((1, 0), dtype=np.int64)
-    known = np.full((1, len(bits.ties)), -1, dtype=np.int64)
+    known = np.full((1, len(bits.ties)), -1, dtype=np.int8)
     losses = _comparable(groups, members)
     costs = np.zeros(len(losses), dtype=np.int64) if cost is None else groups.costs[cost]
-    loss, spent = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=costs.dtype)
+    loss, spent = np.zeros(1, losses.dtype), np.zeros(1, costs.dtype)
+    trail = Trail()
     for place, group in enumerate(members.tolist()):
         offered = np.arange(groups.start[group], groups.start[group + 1])
-        if len(rows) * len(offered) > MOST_COMBINATIONS:
+        if len(loss) * len(offered) > MOST_COMBINATIONS:
             names = _names(problem, groups, members)
             raise UnsupportedProblemError(
                 f"the ties of one side among {len(names)} layers ({names[0]!r}, ...) leave more than "
                 f"{MOST_COMBINATIONS:,} combinations; solver 'ilp' takes them"
             )
         asked = bits.of_rows(group, offered)
-        state, choice = (a.ravel() for a in np.indices((len(rows), len(offered))))
+        state, choice = (a.ravel() for a in np.indices((len(loss), len(offered))))
         free = (known[state] < 0) | (asked[choice] < 0)
         agree = (free | (known[state] == asked[choice])).all(axis=1)
         state, choice = state[agree], choice[agree]
-        known = np.maximum(known[state], asked[choice])
-        known[:, bits.last_place <= place] = -1
-        rows = np.column_stack([rows[state], offered[choice]])
-        loss = loss[state] + losses[offered[choice]]
-        spent = spent[state] + costs[offered[choice]]
-        if not len(rows):
+        if not len(state):
             raise InputError(
                 f"the ties of one side among layers {_names(problem, groups, members)} contradict each "
                 "other: no choice of all of them keeps every tie"
             )
+        known = np.maximum(known[state], asked[choice])
+        known[:, bits.last_place <= place] = -1
+        loss = loss[state] + losses[offered[choice]]
+        spent = spent[state] + costs[offered[choice]]
         kept = _worth_taking(known, spent, loss)
-        rows, known, loss, spent = rows[kept], known[kept], loss[kept], spent[kept]
-    return _Combined(members, rows)
+        known, loss, spent = known[kept], loss[kept], spent[kept]
+        trail.append(state[kept], choice[kept])
+    return _Combined(members, groups.start[members] + trail.choices(np.arange(len(loss))))
 
 
-def _comparable(groups: Groups, members: NDArray[np.int64]) -> NDArray[np.int64]:
+def _comparable(groups: Groups, members: NDArray[np.int64]) -> Integers:
     """Losses of the component's rows as integers, so that no rounding decides which is lower."""
+    sizes = np.diff(groups.start)[members]
+    group = np.repeat(members, sizes)
     rows = np.concatenate([np.arange(groups.start[g], groups.start[g + 1]) for g in members])
-    largest = np.maximum.reduceat(np.abs(groups.loss), groups.start[:-1])[members]
-    exponent = loss_exponent(float(largest.sum()))
-    losses = np.zeros(len(groups.loss), dtype=np.int64)
-    losses[rows] = np.rint(np.ldexp(groups.loss[rows], exponent)).astype(np.int64)
+    rows = rows[np.lexsort((-groups.loss[rows], group))]
+    exact, _, _ = comparable(groups.loss[rows], np.concatenate([[0], np.cumsum(sizes)]))
+    losses = np.zeros(len(groups.loss), dtype=exact.dtype)
+    losses[rows] = exact
     return losses
 
 
@@ -128,9 +132,9 @@ class _TiedBits:
                 last.append(max(place[g] for g in layer_of))
         self.last_place = np.array(last)
 
-    def of_rows(self, group: int, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def of_rows(self, group: int, rows: NDArray[np.int64]) -> NDArray[np.int8]:
         """Bits that every tie sees in the rows of a group, shape (rows, ties)."""
-        asked = np.full((len(rows), len(self.ties)), -1, dtype=np.int64)
+        asked = np.full((len(rows), len(self.ties)), -1, dtype=np.int8)
         for t, (side, layer_of) in enumerate(self.ties):
             if group in layer_of:
                 place = self._rows.place_in_group[layer_of[group]]
@@ -142,24 +146,13 @@ class _TiedBits:
         return asked
 
 
-def _worth_taking(
-    known: NDArray[np.int64], spent: Integers, loss: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _worth_taking(known: NDArray[np.int8], spent: Integers, loss: Integers) -> NDArray[np.int64]:
     """Of combinations that are alike to later groups, those undominated in cost and loss."""
     kind = np.unique(known, axis=0, return_inverse=True)[1].ravel()
-    order = np.lexsort((loss, spent, kind)) if spent.dtype != object else _sorted(kind, spent, loss)
-    kept, best, last = [], 0, -1
-    for i in order.tolist():
-        if kind[i] != last or loss[i] < best:
-            best, last = int(loss[i]), int(kind[i])
-            kept.append(i)
-    return np.array(sorted(kept), dtype=np.int64)
-
-
-def _sorted(kind: NDArray[np.int64], spent: Integers, loss: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Like `lexsort` for costs that are Python integers."""
-    keys = list(zip(kind.tolist(), spent.tolist(), loss.tolist(), strict=True))
-    return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
+    order = np.argsort(kind, kind="stable")
+    ends = np.cumsum(np.bincount(kind))[:-1]
+    alike = np.split(order, ends)
+    return np.concatenate([a[undominated(spent[a], loss[a])] for a in alike])
 
 
 def _rebuilt(

@@ -11,5 +11,7 @@ class TestMySolver(SolverContract):
 import pytest
 
 pytest.register_assert_rewrite(
-    "bitwright.testing.solver_contract", "bitwright.testing.cost_model_contract"
+    "bitwright.testing.solver_contract",
+    "bitwright.testing.fronts",
+    "bitwright.testing.cost_model_contract",
 )

@@ -1,11 +1,14 @@
-"""Every configuration tried: the slow twin of all solvers, for problems of some thousand."""
+"""Every configuration tried: the slow twin of all solvers, for problems of some thousand.
+
+`enumeration` does the same with whole arrays, for some million.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,13 +38,19 @@ def brute_force(problem: AllocationProblem) -> Optimum | None:
     return best
 
 
-def brute_force_front(problem: AllocationProblem, cost: str) -> list[tuple[Fraction, float]]:
-    """All non-dominated (cost, loss) within budgets and ties, by rising cost."""
-    points = sorted((e.costs[cost], e.loss) for _, e in feasible(problem))
-    front: list[tuple[Fraction, float]] = []
-    for total, loss in points:
-        if not front or loss < front[-1][1]:
-            front.append((total, loss))
+def brute_force_front(problem: AllocationProblem, *costs: str) -> list[tuple[Any, ...]]:
+    """All non-dominated (cost, ..., loss) within budgets and ties, by rising first cost.
+
+    Costs are fractions, losses floats; equal points come once.
+    """
+    points: set[tuple[Any, ...]] = {
+        (*(e.costs[c] for c in costs), e.loss) for _, e in feasible(problem)
+    }
+    front: list[tuple[Any, ...]] = []
+    for point in sorted(points):
+        # Those before it in this order are the only ones that may dominate a point.
+        if not any(all(a <= b for a, b in zip(other, point, strict=True)) for other in front):
+            front.append(point)
     return front
 
 

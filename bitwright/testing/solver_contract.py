@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
 from bitwright.problems.configuration import BitConfiguration
+from bitwright.problems.errors import UnsupportedProblemError
 from bitwright.problems.exact import plain
+from bitwright.problems.front import ParetoFront
 from bitwright.problems.problem import AllocationProblem, LayerChoices
-from bitwright.problems.protocols import Solver
+from bitwright.problems.protocols import HasFront, Solver
 from bitwright.problems.solution import Solution, Status
 from bitwright.problems.terms import Interaction, Peak
 from bitwright.problems.ties import Tie
-from bitwright.search.door import solve
+from bitwright.search.door import front, solve
+from bitwright.testing.fronts import check_front
 from bitwright.testing.known_cases import KNOWN_CASES, KnownCase
 
-_FEASIBLE = [case for case in KNOWN_CASES if not case.name.startswith("infeasible")]
 _INFEASIBLE = [case for case in KNOWN_CASES if case.name.startswith("infeasible")]
+_NO_INTEGER_ANSWER = [case for case in KNOWN_CASES if case.name.startswith("no integer answer")]
+_FEASIBLE = [case for case in KNOWN_CASES if case not in _INFEASIBLE + _NO_INTEGER_ANSWER]
+_WITH_FRONT = [case for case in _FEASIBLE if not case.published_bits]
 
-each_case = pytest.mark.parametrize("case", _FEASIBLE, ids=lambda case: case.name)
+
+def _each(cases: Sequence[KnownCase]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
+
+
+each_case = _each(_FEASIBLE)
 
 
 class TableObjective:
@@ -83,7 +94,7 @@ class SolverContract:
         if solution.status is Status.OPTIMAL:
             assert solution.loss == pytest.approx(case.optimum, abs=case.tolerance)
 
-    @pytest.mark.parametrize("case", _INFEASIBLE, ids=lambda case: case.name)
+    @_each(_INFEASIBLE)
     def test_infeasible_is_explained(self, solver: Solver, case: KnownCase) -> None:
         """Budgets that nothing meets give no configuration, and an explanation that names them."""
         solution = _solved(solver, case)
@@ -92,6 +103,26 @@ class SolverContract:
         if solver.traits.exact:
             assert solution.status is Status.INFEASIBLE
             assert all(name in (solution.explanation or "") for name in case.problem.budgets)
+
+    @_each(_NO_INTEGER_ANSWER)
+    def test_not_proved_is_not_called_infeasible(self, solver: Solver, case: KnownCase) -> None:
+        """Where only fractions of choices meet the budgets, that is proved or said to be unproved."""
+        solution = _solved(solver, case)
+        assert case.optimum is None
+        assert solution.configuration is None
+        if solver.traits.exact and solution.status is Status.STOPPED:
+            assert "not proved" in (solution.explanation or "")
+
+    @pytest.mark.parametrize("costs", [1, 2])
+    @_each(_WITH_FRONT)
+    def test_front_is_true(self, solver: Solver, case: KnownCase, costs: int) -> None:
+        """A front's points hold, none dominates another, and it is as near to the true one as said."""
+        names = case.problem.cost_names[:costs]
+        if len(names) < costs:
+            pytest.skip(f"the problem has not {costs} costs")
+        check_front(_front(solver, case, names, points=4), case.problem)
+        if isinstance(solver, HasFront):
+            check_front(_front(solver, case, names), case.problem)
 
     @each_case
     def test_same_seed_same_answer(self, solver: Solver, case: KnownCase) -> None:
@@ -149,6 +180,18 @@ def _solved(solver: Solver, case: KnownCase, seed: int = 0) -> Solution:
         pytest.skip(f"solver {solver.name!r} does not take it by its traits")
     objective = TableObjective(case.problem) if solver.traits.evaluates else None
     return solve(case.problem, solver, seed=seed, objective=objective)
+
+
+def _front(
+    solver: Solver, case: KnownCase, costs: Sequence[str], points: int | None = None
+) -> ParetoFront:
+    if not case.suits(solver.traits):
+        pytest.skip(f"solver {solver.name!r} does not take it by its traits")
+    objective = TableObjective(case.problem) if solver.traits.evaluates else None
+    try:
+        return front(case.problem, costs, solver, points=points, objective=objective)
+    except UnsupportedProblemError as error:
+        pytest.skip(str(error))
 
 
 def _relabelled(problem: AllocationProblem, order: range) -> AllocationProblem:

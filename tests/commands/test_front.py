@@ -5,11 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from xml.etree import ElementTree
 
 import pytest
 
-from .problems import RESNET18, configurations, document, refused, run, write
+from bitwright.plots import draw_front
+from bitwright.problems.protocols import Proposal, SolverTraits
+
+from .problems import RESNET18, configurations, document, install, refused, run, write
 
 
 def enumerated(*costs: str, **limits: float) -> list[list]:
@@ -117,26 +122,82 @@ def test_csv_is_the_same_answer(capsys, tmp_path):
 
 
 def test_a_table_for_people(capsys):
-    """Without --json: at most a screenful of points, and how many there are."""
+    """Without --json: at most a screenful of points, how many there are, and the knee."""
     status, out, err = run(capsys, "front", RESNET18, "--cost", "latency_ms")
     assert (status, err) == (0, "")
     assert len(out.splitlines()) <= 30
-    assert "points, 2" in out
-    assert out.endswith("of them shown; the exact front (solver front)\n")
+    points = figures(answered(capsys, RESNET18, "--cost", "latency_ms"))
+    assert f"\n{len(points)} points, 25 of them shown (--csv prints all); the exact front" in out
+    # The farthest below the chord, each axis in its range, found by comparing all points.
+    (left, top), (right, bottom) = points[0], points[-1]
+    knee = max(points, key=lambda p: 1 - (p[0] - left) / (right - left) - (p[1] - bottom) / (top - bottom))  # fmt: skip
+    assert out.endswith(f": latency_ms {knee[0]}, loss {knee[1]:.6g}\n")
+    budget = f"latency_ms={knee[0]}"
+    again = json.loads(run(capsys, "solve", RESNET18, "--budget", budget, "--json")[1])
+    assert (again["costs"]["latency_ms"], again["loss"]) == tuple(knee)
 
 
+def test_bits_are_announced(capsys, tmp_path):
+    """With --points the table says where the bits are to be had; a point is not called points."""
+    asked = ("front", write(tmp_path), "--cost", "size_bytes", "--points")
+    out = run(capsys, *asked, "3")[1]
+    assert "knee" not in out  # that of three points is not that of the front
+    assert "3 points; --json and --csv print their bits; " in out
+    assert "1 point; " in run(capsys, *asked, "1")[1]
+
+
+@pytest.mark.parametrize("points", [[], ["--points", "3"]])
 @pytest.mark.parametrize("costs", [["size_bytes"], ["size_bytes", "latency_us"]])
-def test_plots(capsys, tmp_path, costs):
-    """--plot writes PNG and SVG and says so on stderr, beside the answer on stdout."""
+def test_plots(capsys, tmp_path, monkeypatch, costs, points):
+    """--plot draws the whole front and the bits of some points, whatever is printed on stdout."""
+    drawn = []
+    monkeypatch.setattr(
+        "bitwright.plots.draw_front",
+        lambda front, chosen: drawn.append((front, chosen)) or draw_front(front, chosen=chosen),
+    )
     asked = [argument for cost in costs for argument in ("--cost", cost)]
     for name in ("x.png", "x.svg"):
+        file = tmp_path / name
         status, out, err = run(
-            capsys, "front", write(tmp_path), *asked, "--plot", tmp_path / name, "--json"
+            capsys, "front", write(tmp_path), *asked, *points, "--plot", file, "--json"
         )
-        assert (status, err) == (0, f"drawn: {tmp_path / name}\n")
-        assert json.loads(out)["points"]
+        assert (status, err.splitlines()[-1]) == (0, f"drawn: {file}")
+        assert [len(p["costs"]) for p in json.loads(out)["points"]] == [len(costs)] * len(
+            json.loads(out)["points"]
+        )
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
     ElementTree.parse(tmp_path / "x.svg")
+    front, chosen = drawn[0]
+    assert len(front) >= len(chosen) == len(chosen.configurations) > 0
+    if len(costs) == 1:
+        assert front.exact
+        assert len(front) == len(enumerated(*costs))
+        assert len(chosen) == min(len(front), 3 if points else 10)
+
+
+@pytest.mark.parametrize(("most", "drawn_points"), [(3, None), (2, 2)])
+def test_plots_of_many_layers(capsys, tmp_path, monkeypatch, most, drawn_points):
+    """With --points and very many layers only those points are drawn: all would take too long."""
+    monkeypatch.setattr("bitwright.commands.front._MOST_LAYERS", most)
+    drawn = []
+    monkeypatch.setattr("bitwright.plots.save", lambda figure, path: drawn.append(figure))
+    asked = ["--cost", "size_bytes", "--points", "2", "--plot", tmp_path / "x.svg"]
+    assert run(capsys, "front", write(tmp_path), *asked)[0] == 0
+    points = drawn_points or len(enumerated("size_bytes"))
+    assert drawn[0].axes[0].get_legend_handles_labels()[1][0] == f"front, {points} points"
+
+
+def test_a_plot_without_matplotlib():
+    """Where matplotlib is missing, one line says how to get it, before any work."""
+    code = (
+        "import sys; sys.modules['matplotlib'] = None; from bitwright.cli import main; "
+        f"sys.exit(main(['front', {RESNET18!r}, '--cost', 'latency_ms', '--plot', 'x.svg']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "bitwright front: what was asked for needs matplotlib: pip install matplotlib\n"
+    )
 
 
 @pytest.mark.parametrize("options", [[], ["--cost", "latency_us"], ["--solver", "ilp"]])
@@ -160,11 +221,23 @@ def test_an_infeasible_budget(capsys, tmp_path, options):
     assert run(capsys, *asked)[:2] == (3, "no points\n")
 
 
-def test_stopped_is_not_infeasible(capsys):
+class Silent:
+    """An outsider's solver that finds nothing."""
+
+    name = "silent"
+    traits = SolverTraits(several_budgets=True)
+
+    def solve(self, problem, session):
+        return Proposal(None, complete=False)
+
+
+def test_stopped_is_not_infeasible(capsys, tmp_path, monkeypatch):
     """A solver that is stopped before its first point is exit 4; nothing is said to be infeasible."""
-    status, _, err = run(capsys, "front", RESNET18, "--cost", "latency_ms", "--solver", "ilp", "--seconds", "1e-6", "--points", "2")  # fmt: skip
-    assert status == 4
-    assert "cannot be met" not in err
+    install(monkeypatch, silent=Silent)
+    asked = ("front", write(tmp_path), "--cost", "size_bytes", "--solver", "silent")
+    status, out, err = run(capsys, *asked)
+    assert (status, out) == (4, "no points\n")
+    assert err == "stopped before any feasible configuration was found\n"
 
 
 @pytest.mark.parametrize(
@@ -179,6 +252,7 @@ def test_stopped_is_not_infeasible(capsys):
         (["--cost", "size_bytes", "--json", "--csv"], "--json and --csv cannot be given together"),
         (["--cost", "size_bytes", "--plot", "x.gif"], "x.gif: a plot file ends in one of .png, .svg, .pdf"),
         (["--cost", "size_bytes", "--plot", "/proc/none/x.svg"], "/proc/none/x.svg: there is no folder '/proc/none'"),
+        (["--cost", "size_bytes", "--solver", "front:fast=1"], "solver 'front': unknown key 'fast'"),
         (["--cost", "size_bytes", "--solver", "frnt"], "unknown solver 'frnt'; did you mean 'front'?"),
         (["--cost", "size_bytes", "--budget", "size=1"], "budget for unknown cost 'size'"),
     ],

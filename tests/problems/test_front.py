@@ -176,3 +176,51 @@ def test_what_is_no_front_is_refused(values, losses, changes, message):
     """Dominated, equal and unordered points, and wrong shapes, each with its message."""
     with pytest.raises(InputError, match=re.escape(message)):
         front(values, losses, **{"costs": ("ms",), **changes})
+
+
+def distance_from_chord(points, i):
+    """Of point i from the line through both ends, after both axes are brought to [0, 1]; above it negative."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    (x, y), start, end = ((points[k] - low) / (high - low) for k in (i, 0, -1))
+    across = (end[0] - start[0]) * (start[1] - y) - (start[0] - x) * (end[1] - start[1])
+    return across / np.hypot(*(end - start))
+
+
+@some
+@given(clouds(costs=1))
+def test_the_knee_is_farthest_from_the_chord(cloud):
+    """By the formula of the distance from a line through two points, for every front."""
+    found = front_of(cloud)
+    knee = found.knee()
+    if len(found) < 3:
+        assert knee is None
+        return
+    points = np.column_stack([found.cost_values, found.losses])
+    distances = [distance_from_chord(points, i) for i in range(len(points))]
+    if knee is None:
+        assert max(distances) == pytest.approx(0.0, abs=1e-12)
+    else:
+        assert distances[knee] == pytest.approx(max(distances))
+        assert distances[knee] > 0
+
+
+def test_the_knee_of_a_published_curve():
+    """Figure 2 of Satopaa et al. 2011, y = 5 - 1 / (x + 0.1), turned upside down: the knee is at 0.22."""
+    x = np.linspace(0.0, 1.0, 10)
+    curve = front(x[:, None], 1.0 / (x + 0.1))
+    assert round(curve[curve.knee()].costs["cost0"], 2) == 0.22
+
+
+def test_the_knee_does_not_depend_on_units():
+    """Neither on those of the cost nor of the loss, nor on where they start, however large they are."""
+    x = np.array([[0], [1], [2], [3], [9]])
+    losses = np.array([9.0, 4.0, 2.0, 1.5, 0.0])
+    for shift, factor in ((0, 1), (7, 1000), (2**62 - 9000, 1)):
+        assert front(x * factor + shift, losses * 1e-30 - 1e-29).knee() == 2
+
+
+def test_no_knee():
+    """None for two points, for a front that bulges outwards, and for several costs."""
+    assert front([[1], [2]], [1.0, 0.0]).knee() is None
+    assert front([[0], [1], [2], [3]], [9.0, 8.0, 6.0, 0.0]).knee() is None
+    assert front([[0, 3], [1, 1], [2, 0]], [9.0, 2.0, 1.0]).knee() is None

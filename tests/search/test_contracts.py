@@ -2,25 +2,31 @@
 
 import pytest
 
-from bitwright.search.exact import ExactSolver
-from bitwright.search.front import FrontSolver
-from bitwright.search.ilp import IlpSolver
+from bitwright.problems.solution import Status
+from bitwright.search.door import solve
+from bitwright.testing.known_cases import KNOWN_CASES
 from bitwright.testing.solver_contract import SolverContract
+from tests.search.solvers import ALL, PROVERS, REGISTERED, made
 
 
-class TestExactSolver(SolverContract):
-    @pytest.fixture
-    def solver(self):
-        return ExactSolver()
+class TestOurSolvers(SolverContract):
+    @pytest.fixture(params=ALL)
+    def solver(self, request):
+        return made(request.param)
 
 
-class TestFrontSolver(SolverContract):
-    @pytest.fixture
-    def solver(self):
-        return FrontSolver()
+@pytest.mark.parametrize("name", PROVERS)
+@pytest.mark.parametrize("case", KNOWN_CASES, ids=lambda case: case.name)
+def test_provers_prove(name, case):
+    """What the exact solvers take is proved: an optimum, or that there is no answer."""
+    solver = made(name)
+    if not case.suits(solver.traits):
+        pytest.skip(f"solver {name!r} does not take it by its traits")
+    wanted = Status.INFEASIBLE if case.optimum is None else Status.OPTIMAL
+    assert solve(case.problem, solver).status is wanted
 
 
-class TestIlpSolver(SolverContract):
-    @pytest.fixture
-    def solver(self):
-        return IlpSolver()
+def test_every_solver_is_covered():
+    """The registry lists the solvers that the suites are about."""
+    assert set(PROVERS) <= set(REGISTERED)
+    assert "ilp" in REGISTERED

@@ -11,7 +11,7 @@ from bitwright.search.exact import ExactSolver
 from bitwright.search.figures import front_figures
 from bitwright.search.front import FrontSolver
 from bitwright.search.hull import hull_front
-from bitwright.search.reduction import choice_table, merge_ties
+from bitwright.search.reduction import merge_ties, priced
 from tests.search.random_problems import budgeted, tables
 from tests.search.test_exact import correlated, large
 
@@ -88,7 +88,7 @@ def test_hull_of_many_groups_is_quick_and_close():
     problem = bitops_network(3000)
     hull = front(problem, ["c"], FrontSolver(), epsilon=0.01, points=20)
     assert hull.configurations[0] is not None
-    table = choice_table(merge_ties(problem), "c")
+    table = priced(merge_ties(problem), "c").undominated()
     assert hull_front(table, None).epsilon < 0.01
 
 

@@ -11,7 +11,7 @@ from bitwright.problems.errors import InputError
 from bitwright.problems.precision import Precision
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.ties import Tie
-from bitwright.search.reduction import choice_table, merge_ties
+from bitwright.search.reduction import merge_ties, priced
 from bitwright.testing.known_cases import tabulated
 from tests.search.random_problems import tables
 
@@ -33,7 +33,8 @@ def test_rows_are_the_selections_that_respect_the_ties(problem):
     for row, selection in zip(rows[:50], selections[:50], strict=True):
         evaluation = problem.evaluate(selection)
         scale = 10 ** problem.costs["c0"].digits
-        assert int(groups.costs["c0"][row].sum()) == evaluation.costs["c0"] * scale
+        summed = evaluation.costs["c0"] - problem.fixed_costs.get("c0", 0)
+        assert int(groups.costs["c0"][row].sum()) == summed * scale
         assert groups.loss[row].sum() == pytest.approx(evaluation.loss)
 
 
@@ -42,33 +43,36 @@ def test_rows_are_the_selections_that_respect_the_ties(problem):
 def test_dominated_choices_are_dropped(problem):
     """Every row is matched by a kept one, kept ones rise in cost and fall in loss."""
     groups = merge_ties(problem)
-    table = choice_table(groups, "c0")
+    table = priced(groups, "c0").undominated()
+    assert len(table) == len(groups)
+    units = groups.costs["c0"]
     for g, (a, b) in enumerate(itertools.pairwise(groups.start.tolist())):
-        count = table.count[g]
-        kept = table.row[g, :count]
+        own = slice(table.start[g], table.start[g + 1])
+        kept = table.row[own]
         assert all(a <= row < b for row in kept)
-        assert np.all(np.diff(table.loss[g, :count]) < 0)
-        assert np.all(np.diff(table.cost[g, :count]) > 0)
-        units = groups.costs["c0"]
+        assert np.all(np.diff(table.loss[own]) < 0)
+        assert np.all(np.diff(table.cost[own]) > 0)
+        assert table.loss[own].tolist() == groups.loss[kept].tolist()
+        assert table.cost[own].tolist() == [u - min(units[a:b]) for u in units[kept].tolist()]
         for row in range(a, b):
             assert any(groups.loss[k] <= groups.loss[row] and units[k] <= units[row] for k in kept)
-        assert np.all(table.row[g, count:] == kept[-1])
+    assert table.base == sum(min(units[a:b]) for a, b in itertools.pairwise(groups.start.tolist()))
 
 
 def test_equal_choices_leave_the_first():
     """Among choices of equal cost and loss the first listed is taken."""
     problem = tabulated("p", [[1, 1, 0, 0]], {"c": [[0, 0, 5, 5]]})
-    table = choice_table(merge_ties(problem), "c")
-    assert table.row.tolist() == [[0, 2]]
+    table = priced(merge_ties(problem), "c").undominated()
+    assert table.row.tolist() == [0, 2]
     assert merge_ties(problem).least_loss().tolist() == [2]
 
 
 def test_choices_beyond_the_room_go():
-    """A choice that alone breaks the budget is left out; padding is rewritten."""
+    """A choice that alone breaks the budget is left out; what is left may be small numbers again."""
     problem = tabulated("p", [[2, 1, 0], [1, 0, -1]], {"c": [[0, 5, 9], [1, 2, 10**30]]})
-    table = choice_table(merge_ties(problem), "c").within(8)
-    assert table.count.tolist() == [2, 2]
-    assert table.cost.tolist() == [[0, 5], [0, 1]]
+    table = priced(merge_ties(problem), "c").undominated().within(8)
+    assert table.start.tolist() == [0, 2, 4]
+    assert table.cost.tolist() == [0, 5, 0, 1]
     assert table.cost.dtype == np.int64
     assert table.base == 1
 
@@ -109,6 +113,6 @@ def test_a_hundred_thousand_groups_take_less_than_a_second():
         ties=[Tie((f"l{i}", f"l{i + 1}")) for i in range(0, 20_000, 2)],
     )
     started = time.perf_counter()
-    table = choice_table(merge_ties(problem), "c")
+    table = priced(merge_ties(problem), "c").undominated()
     assert time.perf_counter() - started < 3
-    assert len(table.count) == n - 10_000
+    assert len(table) == n - 10_000

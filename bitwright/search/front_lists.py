@@ -1,0 +1,100 @@
+"""All non-dominated totals: the groups' choices merged into one list after the other.
+
+.. [NU1969] Nemhauser, Ullmann: Discrete dynamic programming and capital allocation. Management
+   Science 15(9), 1969.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitwright.problems.protocols import SolveSession
+from bitwright.search.lists import States, Trail, comparable, joined
+from bitwright.search.reduction import ChoiceTable, Integers
+
+MOST_STATES = 2**22
+"""The length of a list without another limit."""
+
+MOST_STATES_IN_ALL = 2**27
+"""What all lists together may come to without another limit, at six bytes each."""
+
+_SLOWER = 64
+
+
+@dataclass(frozen=True, eq=False)
+class MergedLists:
+    """The last list: totals by rising cost and falling loss, both above the least of every group.
+
+    Loss counts in `unit`. No total of the front lies more than `error` below the last one here that
+    costs no more.
+    """
+
+    cost: Integers
+    loss: Integers
+    unit: float
+    error: float
+    order: NDArray[np.int64]
+    start: NDArray[np.int64]
+    trail: Trail
+
+    def rows(self, points: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows of the table behind some totals, shape (len(points), G)."""
+        rows = np.empty((len(self.order), len(points)), dtype=np.int64)
+        rows[self.order] = self.trail.choices(points).T
+        rows += self.start[:-1, None]
+        return rows.T
+
+
+def merged_lists(
+    table: ChoiceTable,
+    capacity: int | None,
+    session: SolveSession,
+    allowed_loss: float = 0.0,
+    hopeless: float = math.inf,
+) -> MergedLists | None:
+    """Merge the rows of one group after the other into one list of totals, large cost ranges first.
+
+    The table holds undominated rows only. Each list is thinned by its share of `allowed_loss`, and
+    to half of its limit where it grows beyond it. None where that makes the error larger than
+    `hopeless`, or where time runs out.
+    """
+    dearest = table.cost[table.start[1:] - 1]
+    order = np.argsort(-dearest, kind="stable")
+    losses, unit, error = comparable(table.loss, table.start)
+    width = max(math.floor(allowed_loss / unit / len(order)) - 1, 0)
+    error += width * len(order) * unit
+    limit = session.effort.states or min(MOST_STATES, MOST_STATES_IN_ALL // len(order))
+    if losses.dtype == object:
+        limit = max(limit // _SLOWER, 1)
+    highest = int(dearest.sum())
+    if capacity is not None:
+        highest = min(highest, capacity)
+    states: States = np.zeros(1, table.cost.dtype), np.zeros(1, losses.dtype)
+    trail = Trail()
+    for g in order.tolist():
+        rows = slice(table.start[g], table.start[g + 1])
+        more = table.cost[rows], losses[rows]
+        states, parent, choice = joined(states, more, (0.0, 0.0), math.inf, (0, highest))
+        thinner, loss = width, states[1]
+        if len(loss) > limit:
+            thinner = max(width, 2 * int(loss[0] - loss[-1]) // limit + 1)
+            error += (thinner - width) * unit
+        if thinner:
+            kept = _thinned(loss, thinner)
+            states = states[0][kept], loss[kept]
+            parent, choice = parent[kept], choice[kept]
+        trail.append(parent, choice)
+        if error > max(hopeless, allowed_loss) or session.out_of_time():
+            return None
+    return MergedLists(states[0], states[1], unit, error, order, table.start, trail)
+
+
+def _thinned(loss: Integers, width: int) -> NDArray[np.int64]:
+    """Of falling losses the first in every interval of a width, and the last of all."""
+    interval = (loss[0] - loss) // width
+    kept = np.flatnonzero(np.diff(interval, prepend=-1))
+    return kept if kept[-1] == len(loss) - 1 else np.append(kept, len(loss) - 1)
