@@ -1,8 +1,8 @@
 """Branch and bound above the search of the gap, with multipliers found anew in every branch.
 
-With many rows and few variables the duality gap stays wide, and what lies within it is too much to
-list. A branch fixes part of one variable that the relaxation's mixture splits; its own multipliers
-bring its bound nearer to its best answer, until the gap can be listed.
+Where a few variables weigh heavily, or there are many rows, the duality gap is wide and what lies
+within it too much to list. A branch fixes part of one variable that the relaxation's mixture splits;
+its own multipliers bring its bound nearer to its best answer, until the gap can be listed.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ from bitwright.search.model import Model
 from bitwright.search.model_reduction import kept_options, reduced
 from bitwright.search.multipliers import Multipliers, best_multipliers
 
-MOST_OPEN = 64
-"""Variables that may be open within the gap for branching to be worth it."""
+DEFAULT_BRANCHES = 500
+"""Branches that are searched before an answer is given with the gap that it has."""
 
-DEFAULT_BRANCHES = 2_000
-BRANCH_STATES = 2**14
+_STATES = 2**12
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +72,7 @@ def _explored(
     landscape = Landscape(oracle, multipliers)
     if landscape.bound - landscape.rounding >= best.loss:
         return best, []
-    found = search_gap(landscape, session, BRANCH_STATES, best.loss)
+    found = search_gap(landscape, session, _STATES, best.loss)
     best = better(problem, branch, found, best)
     if found.complete:
         return best, []

@@ -58,8 +58,8 @@ def deviations(
 ) -> DeviationList:
     """All deviations of a half within the allowance, but for those that another always replaces.
 
-    `room` (R,) says how many rows there are and which integers count them.
-    Longer lists than `limit` are cut to the states of least penalty. With one row or none, states
+    `room` (R,) says how many rows there are and which integers count them. Longer lists than `limit`
+    are cut to the states of least penalty; where time runs out, none are left. With one row or none, states
     that another matches in units and loss are dropped; with more rows, those of equal units.
     """
     size, rows = len(half.origin), len(room)
@@ -89,6 +89,7 @@ def deviations(
             parent, choice = parent[kept], choice[kept]
         trail.append(parent, choice)
         if session.out_of_time():
+            states.take(np.empty(0, dtype=np.int64))
             return DeviationList(half, states, trail, complete=False)
     return DeviationList(half, states, trail, complete)
 

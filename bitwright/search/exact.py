@@ -5,22 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import numpy as np
-
 from bitwright.problems.errors import UnsupportedProblemError
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.protocols import Proposal, SolverTraits, SolveSession
-from bitwright.search.branching import (
-    BRANCH_STATES,
-    MOST_OPEN,
-    Best,
-    better,
-    improved,
-    search_branches,
-)
+from bitwright.search.branching import Best, better, improved, search_branches
 from bitwright.search.gap_search import DEFAULT_STATES, search_gap
 from bitwright.search.knapsack import solve_knapsack
 from bitwright.search.relaxed import relaxed, rounded
+
+FIRST_STATES = 2**15
+"""Length of the lists in the first search, which is enough for most problems."""
 
 _PROGRAM_NODES = 20_000
 
@@ -48,9 +42,9 @@ class ExactSolver:
 def solve_general(problem: AllocationProblem, session: SolveSession) -> Proposal:
     """Propose the selection of least loss within any budgets, ties, pairwise terms and peaks.
 
-    A short search of the gap proves most answers. Where it does not, the answer is refined and the
-    search goes on, by branching where few variables are open, else along longer lists. Where
-    pairwise terms are too dense for tables over frontiers, the integer program searches.
+    A short search of the gap proves most answers. Where it does not, the answer is refined; then
+    longer lists are gone through if that is likely to be enough, and else branches. Where pairwise
+    terms are too dense for tables over frontiers, the integer program searches.
     """
     try:
         relaxation = relaxed(problem)
@@ -60,22 +54,19 @@ def solve_general(problem: AllocationProblem, session: SolveSession) -> Proposal
         return Proposal(None, complete=True)
     model, landscape = relaxation.model, relaxation.landscape
     states = session.effort.states or DEFAULT_STATES
-    found = search_gap(landscape, session, min(states, BRANCH_STATES))
+    found = search_gap(landscape, session, min(states, FIRST_STATES))
     best = better(problem, model, found, Best(None, math.inf, found.bound, found.complete))
     if not best.complete:
         start = best.selection
         if start is None:
             start = model.selection(landscape.picked)
         best = improved(problem, best, rounded(problem, start, session))
-        open_ = landscape.open_options(best.loss - landscape.bound)
-        if (np.add.reduceat(open_, model.start[:-1], dtype=np.int64) > 1).sum() <= MOST_OPEN:
-            best = search_branches(problem, model, best, session)
-        elif states > BRANCH_STATES:
+        if found.states_for(best.loss - landscape.bound) <= states:
             found = search_gap(landscape, session, states, best.loss)
-            complete = found.complete
-            best = better(
-                problem, model, found, replace(best, bound=found.bound, complete=complete)
-            )
+            best = replace(best, bound=found.bound, complete=found.complete)
+            best = better(problem, model, found, best)
+    if not best.complete:
+        best = search_branches(problem, model, best, session)
     bound = best.loss if best.complete else min(best.bound, best.loss)
     return Proposal(best.selection, best.complete, lower_bound=bound)
 

@@ -112,7 +112,8 @@ def _multiplied(problem: AllocationProblem, proof: Multipliers, names: str) -> s
     if len(costs) == 1:
         return f"budget {costs[0]!r} cannot be met: {figures}"
     reaches = Reaches(problem)
-    if all(reaches.known(name) is not None for name in problem.budgets):
+    alone = [(reaches.known(name), budget) for name, budget in problem.budgets.items()]
+    if all(reach is not None and reach.least <= budget for reach, budget in alone):
         return f"budgets {names} can each be met, but not together: {figures}"
     return f"budgets {names} cannot be met together: {figures}"
 

@@ -23,7 +23,7 @@ class FrontSolver:
 
     With an allowed error the lists are thinned, or the front's convex hull is given where that is
     enough. `effort.states` limits the length of a list; without it that is 4,194,304, or less so that
-    all lists together stay below 134,217,728 states, some 800 MB. Where a list would be longer it is
+    all lists together stay below 67,108,864 states, some 400 MB. Where a list would be longer it is
     thinned, or the hull is given if that is closer, and the front comes with the error that it has;
     likewise the hull where `effort.seconds` run out. The seed is not used.
 

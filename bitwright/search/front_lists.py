@@ -19,8 +19,8 @@ from bitwright.search.reduction import ChoiceTable, Integers
 MOST_STATES = 2**22
 """The length of a list without another limit."""
 
-MOST_STATES_IN_ALL = 2**27
-"""What all lists together may come to without another limit, at six bytes each."""
+MOST_STATES_IN_ALL = 2**26
+"""What all lists together may come to without another limit: 400 MB, at times twice that."""
 
 _SLOWER = 64
 

@@ -32,11 +32,23 @@ _LEAST_SHARE = 2.0**-30
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The options (V,) of the best answer found, if any, and a bound below every answer's loss."""
+    """The options (V,) of the best answer found, if any, and a bound below every answer's loss.
+
+    `searched` is the allowance that was gone through, `states` how long a list it took.
+    """
 
     options: NDArray[np.int64] | None
     bound: float
     complete: bool
+    searched: float
+    states: int
+
+    def states_for(self, allowance: float) -> float:
+        """About how long a list a larger allowance would take, by the growth of partitions."""
+        if self.searched <= 0 or allowance == math.inf:
+            return math.inf
+        exponent = math.sqrt(allowance / self.searched) * math.log(max(self.states, 2))
+        return math.exp(min(exponent, 100.0))
 
 
 def search_gap(
@@ -68,16 +80,18 @@ class _Search:
         """Widen the allowance until it covers the best answer, everything, or the effort."""
         land = self._land
         most = self._largest_allowance()
-        searched, wanted = 0.0, min(self._first_allowance(), self._above, most)
+        searched, states = 0.0, 1
+        wanted = min(self._first_allowance(), self._above, most)
         while True:
             complete, size = self._look(wanted)
             if not complete:
                 break
-            searched = wanted
+            searched, states = wanted, size
             if searched >= min(self._above - tolerance, most):
-                return Found(self._options, land.bound + searched, complete=True)
+                return Found(self._options, land.bound + searched, True, searched, states)
             wanted = min(self._above, most, max(wanted, most * _LEAST_SHARE) * _growth(size))
-        return Found(self._options, land.bound + searched - land.rounding, complete=False)
+        bound = land.bound + searched - land.rounding
+        return Found(self._options, bound, False, searched, states)
 
     def _look(self, wanted: float) -> tuple[bool, int]:
         """Search an allowance; says whether all of it was searched, and how long the lists were."""

@@ -152,32 +152,51 @@ def loss_exponent(largest: float) -> int:
 
 
 class Trail:
-    """How the states of each list came about: the state they extend and the choice they took."""
+    """How the states of each list came about: the state they extend and the choice they took.
+
+    Six bytes a state, twice that for a moment when the first states are followed back.
+    """
 
     def __init__(self) -> None:
         self._parents: list[NDArray[np.int32]] = []
         self._choices: list[NDArray[np.signedinteger]] = []
+        self._ends: list[int] = []
 
     def __len__(self) -> int:
-        return len(self._parents)
+        return len(self._ends)
 
     def append(self, parent: NDArray[np.signedinteger], choice: NDArray[np.signedinteger]) -> None:
         """Note one list; both shapes are (states,)."""
         few = choice.max(initial=0) <= _MOST_CHOICES
         self._parents.append(parent.astype(np.int32, copy=False))
         self._choices.append(choice.astype(np.int16 if few else np.int32, copy=False))
+        self._ends.append(len(parent) + (self._ends[-1] if self._ends else 0))
 
-    def keep(self, states: NDArray[np.int64]) -> None:
-        """Renumber the last list after all but these of its states were dropped."""
-        self._parents[-1] = self._parents[-1][states]
-        self._choices[-1] = self._choices[-1][states]
+    def choices(self, states: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The choices that led to states of the last list, shape (states, lists)."""
+        if not self._ends:
+            return np.empty((len(states), 0), dtype=np.int64)
+        if len(self._parents) > 1:
+            self._parents = [np.concatenate(self._parents)]
+            self._choices = [np.concatenate(self._choices)]
+        ends = np.array(self._ends)
+        return followed(self._parents[0], self._choices[0], ends, states).T
 
-    def choices(self, states: NDArray[np.int64], lists: int | None = None) -> NDArray[np.int64]:
-        """The choices that led to states of the last list, or of list `lists`: (states, lists)."""
-        length = len(self) if lists is None else lists
-        taken = np.empty((length, len(states)), dtype=np.int64)
-        at: NDArray[np.signedinteger] = states
-        for k in reversed(range(length)):
-            taken[k] = self._choices[k][at]
-            at = self._parents[k][at]
-        return taken.T
+
+@accelerated()
+def followed(
+    parents: NDArray[np.int32],
+    choices: NDArray[np.signedinteger],
+    ends: NDArray[np.int64],
+    states: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """The choices that led to states of the last list, shape (lists, states).
+
+    List k has its parents and choices before `ends[k]`, from the end of the list before.
+    """
+    taken = np.empty((len(ends), len(states)), dtype=np.int64)
+    begins = [0, *ends[:-1].tolist()]
+    for k in reversed(range(len(ends))):
+        taken[k] = choices[begins[k] : ends[k]][states]
+        states = parents[begins[k] : ends[k]][states].astype(np.int64)
+    return taken

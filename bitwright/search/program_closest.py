@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitwright.search.program_form import Form
-from bitwright.search.program_multipliers import Shares, strongest
+from bitwright.search.program_multipliers import Shares, least_of_blocks, strongest
 
 _ROUNDS = 60
+_FEWEST_ROUNDS = 8
+_MOST_LOOKED_AT = 10_000_000
 _REFINED = 3
 _PASSES = 20
 _MOST_GROUPS = 5_000
@@ -60,7 +61,7 @@ def agreeing(form: Form, value: NDArray[np.float64]) -> NDArray[np.int64] | None
             return None
         for group, own in tie.items():
             value[starts[group] : starts[group + 1]][own != chosen] = np.inf
-    return np.array([a + np.argmin(value[a:b]) for a, b in pairwise(starts)])
+    return least_of_blocks(value, starts)
 
 
 class _Search:
@@ -88,8 +89,9 @@ class _Search:
         weights = strongest(self.shares)
         yield weights
         scale = max(np.abs(self.shares.least(w)).max() for w in np.eye(count)) or 1.0
-        rate = math.sqrt(math.log(count) / _ROUNDS) / scale
-        for _ in range(_ROUNDS):
+        rounds = max(_FEWEST_ROUNDS, min(_ROUNDS, _MOST_LOOKED_AT // self.shares.values.size))
+        rate = math.sqrt(math.log(count) / rounds) / scale
+        for _ in range(rounds):
             weights = weights * np.exp(rate * self.shares.least(weights))
             weights = np.maximum(weights / weights.sum(), _GAIN)
             yield weights
@@ -136,8 +138,9 @@ class _Search:
             joint = form.joints[k]
             side = joint.groups.index(group)
             other = rows[joint.groups[1 - side]] - form.start[joint.groups[1 - side]]
-            numbers = joint.matrix(np.arange(len(form.loss)))
-            total = total + values[:, numbers[:, other] if side == 0 else numbers[other]]
+            own = np.arange(joint.shape[side])
+            a, b = (own, other) if side == 0 else (other, own)
+            total = total + values[:, joint.start + a * joint.shape[1] + b]
         changes: NDArray[np.float64] = total - total[:, [now]]
         for bits in self._ties.get(group, ()):
             changes[:, bits != bits[now]] = np.inf

@@ -33,10 +33,6 @@ class Joint:
     start: int
     shape: tuple[int, int]
 
-    def matrix(self, values: NDArray[Any]) -> NDArray[Any]:
-        """The term's part of an array over all variables, shape (rows of one, rows of the other)."""
-        return values[self.start : self.start + self.shape[0] * self.shape[1]].reshape(self.shape)
-
 
 @dataclass(frozen=True, eq=False)
 class Limit:
@@ -103,7 +99,8 @@ class Form:
                     for bits in np.union1d(bits_a, bits_b)
                 ]
         for joint in self.joints:
-            numbers = joint.matrix(np.arange(len(self.loss)))
+            numbers = np.arange(joint.start, joint.start + math.prod(joint.shape))
+            numbers = numbers.reshape(joint.shape)
             for group, lines in zip(joint.groups, (numbers, numbers.T), strict=True):
                 links += [(line, self.start[group] + np.array([k])) for k, line in enumerate(lines)]
         return tuple(links)

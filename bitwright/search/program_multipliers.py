@@ -42,6 +42,8 @@ class Multipliers:
 class Shares:
     """The limits of a form in shares of their budgets: excess of variables, (K, V), and (K,) before.
 
+    `pressing` (K,) says which limits some variables exceed together.
+
     Pairwise terms count with the least they can cost beside the rows, so that sums over blocks are
     never above what a configuration costs.
     """
@@ -55,14 +57,11 @@ class Shares:
             [p * u for p, u in zip(per_unit, units, strict=True)], (len(units), len(form.loss))
         )
         self.before = np.array([float((m.base - m.budget) / _whole(m)) for m in form.limits])
+        self.pressing = np.array([limit.room < limit.most for limit in form.limits], dtype=bool)
 
     def least(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Excess of every limit, (K,), where each block takes the variable of least weighted cost."""
-        value = weights @ self.values
-        sizes = np.diff(self._start)
-        least = np.repeat(np.minimum.reduceat(value, self._start[:-1]), sizes)
-        variables = np.flatnonzero(value == least)
-        first = variables[np.searchsorted(variables, self._start[:-1])]
+        first = least_of_blocks(weights @ self.values, self._start)
         excess: NDArray[np.float64] = self.values[:, first].sum(axis=1) + self.before
         return excess
 
@@ -89,13 +88,26 @@ class Shares:
         return prices
 
 
+def least_of_blocks(value: NDArray[np.float64], start: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The variable of least value of every block, the first of equal ones, (B,)."""
+    least = np.repeat(np.minimum.reduceat(value, start[:-1]), np.diff(start))
+    variables = np.flatnonzero(value == least)
+    first: NDArray[np.int64] = variables[np.searchsorted(variables, start[:-1])]
+    return first
+
+
 def strongest(shares: Shares) -> NDArray[np.float64]:
-    """Weights, (K,), under which the least weighted excess is as large as it gets."""
+    """Weights, (K,), under which the least weighted excess is as large as it gets.
+
+    Limits that nothing exceeds have no weight, unless there are no others.
+    """
     count = len(shares.before)
-    replies = [shares.least(weights) for weights in np.eye(count)]
-    best, most = np.full(count, 1 / count), -math.inf
+    pressing = shares.pressing if shares.pressing.any() else np.ones(count, dtype=bool)
+    replies = [shares.least(weights) for weights in np.eye(count)[pressing]]
+    best, most = pressing / pressing.sum(), -math.inf
     for _ in range(_REPLIES):
-        weights, value = solve_game(np.array(replies).T)
+        weights = np.zeros(count)
+        weights[pressing], value = solve_game(np.array(replies).T[pressing])
         reply = shares.least(weights)
         if weights @ reply > most:
             best, most = weights, float(weights @ reply)

@@ -102,6 +102,20 @@ def test_little_left_open_is_gone_through(name):
     assert 0 < hasty.relative_gap < 0.1
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_what_may_be_better_is_kept(monkeypatch, name, seed):
+    """After a poor first answer the program of what is left still holds the best."""
+    monkeypatch.setattr("bitwright.search.ilp._FIRST_GAP", 0.5)
+    monkeypatch.setattr("bitwright.search.ilp.open_rows", lambda *_: None)
+    rng = np.random.default_rng(seed)
+    costs = np.sort(rng.integers(1, 10**5, (40, 6)), axis=1)
+    problem = large(np.sort(rng.random((40, 6)), axis=1)[:, ::-1], costs, 0.3)
+    best = solve(problem, ExactSolver()).loss
+    solution = solve(problem, IlpSolver(name))
+    assert solution.loss == best
+    assert best - 1e-6 < solution.lower_bound <= best
+
+
 def test_stopped_early_is_not_called_optimal(name):
     """One node is not enough for a proof, and what PuLP calls optimal then is not."""
     problem = correlated(200, 6)

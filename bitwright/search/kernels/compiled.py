@@ -37,7 +37,7 @@ def relaxed(start, cost, loss, limit):
     _best_fitting(start, cost, loss, capacity, low, high, price, regret)
     line = _break(start, cost, loss, capacity, low, high, price, regret)
     room = _fill(cost, low, high, limit)
-    nearest = np.full(len(low), np.inf)
+    nearest = np.empty(len(low))
     shortfall = _penalise(start, cost, loss, line, low, regret, nearest)
     return capacity, line, low, room, regret, nearest, shortfall
 
@@ -76,9 +76,10 @@ def _break(start, cost, loss, capacity, low, high, price, regret):
         cost_high += cost[high[g]] - cost[low[g]]
         loss_low += loss[low[g]] - loss[high[g]]
     if cost_high <= capacity:
-        low[:] = high
+        for g in range(len(low)):
+            low[g] = high[g]
         return 0.0
-    active, pick, left = np.arange(len(low)), np.empty_like(low), len(low)
+    active, pick, left = np.arange(len(low)), np.empty(len(low), np.int64), len(low)
     while True:
         line = max((loss_low - loss_high) / (cost_high - cost_low), 0.0)
         total, lost = 0, 0.0
@@ -143,7 +144,7 @@ def _penalise(start, cost, loss, line, picked, regret, nearest):
     """Turn the regrets into penalties, infinite ones excepted; returns the shortfall."""
     below = 0.0
     for g in range(len(picked)):
-        p, least = picked[g], 0.0
+        p, least, nearest[g] = picked[g], 0.0, np.inf
         for r in range(start[g], start[g + 1]):
             if regret[r] < np.inf:
                 value = (loss[r] - loss[p]) + line * (cost[r] - cost[p])
@@ -219,7 +220,9 @@ def joined(states, more, prices, allowance, costs_allowed):
 @compiled
 def _joined(states, more, prices, allowance, costs_allowed):
     runs, size = len(more[0]), 2 * len(states[0]) + 16
-    at, head, heap = np.full(runs, -1), np.full(runs, -_BEYOND), np.arange(runs)
+    at, head, heap = np.empty(runs, np.int64), np.empty(runs, np.int64), np.empty(runs, np.int64)
+    for run in range(runs):
+        at[run], head[run], heap[run] = -1, -_BEYOND, run
     new = (np.empty(size, np.int64), np.empty(size, np.int64))
     parent, choice = np.empty(size, np.int32), np.empty(size, np.int32)
     count = 0
@@ -287,7 +290,8 @@ def _merge(
 @compiled
 def _longer(array, size):
     longer = np.empty(size, array.dtype)
-    longer[: len(array)] = array
+    for i in range(len(array)):
+        longer[i] = array[i]
     return longer
 
 
@@ -339,8 +343,8 @@ def advanced(
         if states + kept > len(parents):
             parents = _longer(parents, 2 * (states + kept))
             choices = _longer(choices, 2 * (states + kept))
-        parents[states : states + kept] = parent[:kept]
-        choices[states : states + kept] = choice[:kept]
+        for i in range(kept):
+            parents[states + i], choices[states + i] = parent[i], choice[i]
         states += kept
         side[steps], end[steps] = s, states
         steps += 1
@@ -361,6 +365,17 @@ def _kept(new, parent, choice, prices, limit):
             parent[kept], choice[kept] = parent[i], choice[i]
             kept += 1
     return kept
+
+
+@compiled
+def followed(parents, choices, ends, states):
+    taken, at = np.empty((len(ends), len(states)), np.int64), states.copy()
+    for k in range(len(ends) - 1, -1, -1):
+        begin = ends[k - 1] if k else 0
+        for p in range(len(at)):
+            taken[k, p] = choices[begin + at[p]]
+            at[p] = parents[begin + at[p]]
+    return taken
 
 
 @compiled
@@ -395,6 +410,7 @@ TWINS: dict[str, Callable[..., Any]] = {
         joined,
         paired,
         advanced,
+        followed,
         compensated,
         added,
     )
