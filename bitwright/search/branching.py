@@ -24,10 +24,10 @@ from bitwright.search.model import Model
 from bitwright.search.model_reduction import kept_options, reduced
 from bitwright.search.multipliers import Multipliers, best_multipliers
 
-DEFAULT_BRANCHES = 500
+DEFAULT_BRANCHES = 1_000
 """Branches that are searched before an answer is given with the gap that it has."""
 
-_STATES = 2**12
+_STATES = 2**11
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,15 +81,13 @@ def _explored(
 
 def better(problem: AllocationProblem, model: Model, found: Found, best: Best) -> Best:
     """The better of what was found in a model and the best answer so far."""
-    return improved(
-        problem, best, None if found.options is None else model.selection(found.options)
-    )
-
-
-def improved(problem: AllocationProblem, best: Best, selection: NDArray[np.int64] | None) -> Best:
-    """The better of a selection, if there is one, and the best so far."""
-    if selection is None:
+    if found.options is None:
         return best
+    return improved(problem, best, model.selection(found.options))
+
+
+def improved(problem: AllocationProblem, best: Best, selection: NDArray[np.int64]) -> Best:
+    """The better of a selection and the best so far."""
     loss = problem.evaluate(selection).loss
     return replace(best, selection=selection, loss=loss) if loss < best.loss else best
 

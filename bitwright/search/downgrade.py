@@ -71,7 +71,7 @@ def slide(state: State, relief: Relief) -> None:
     group alone. The best moves of a group are then steps along the lower hull of its rows, and
     those of all groups by rising loss per relief are the downgrade.
     """
-    few = len(state.at) // 100
+    few = len(state.at) // FEW
     while not state.feasible:
         before, broken = state.at, relief.broken()
         state.place(_taken(state, *_hull_steps(state, relief)))
@@ -109,7 +109,8 @@ def _taken(
     """The rows after as many steps as leave the broken budgets broken and the others whole."""
     units = state.tables.units
     excess = state.excess[:, None] + np.cumsum(units[:, row] - units[:, previous], axis=1)
-    changed = ((excess > 0) != (state.excess > 0)[:, None]).any(axis=0)
+    over = np.abs(excess) > (TAU * state.tables.room.astype(float)).astype(np.int64)[:, None]
+    changed = (((excess > 0) != (state.excess > 0)[:, None])&over).any(axis=0)
     count = int(changed.argmax()) if changed.any() else len(group)
     at = state.at.copy()
     at[group[:count]] = row[:count]  # the last of a group's steps stays
@@ -162,3 +163,6 @@ def least_rows(tables: MoveTables, value: NDArray[np.float64]) -> NDArray[np.int
     groups = replace(tables.groups, loss=value)
     merged = merge_sides(tables.problem, groups, None)
     return tables.rows_of(merged.selection(merged.least_loss()))
+
+TAU=0.0
+FEW=100

@@ -11,6 +11,7 @@ from bitwright.problems.protocols import Proposal, SolverTraits, SolveSession
 from bitwright.search.branching import Best, better, improved, search_branches
 from bitwright.search.gap_search import DEFAULT_STATES, search_gap
 from bitwright.search.knapsack import solve_knapsack
+from bitwright.search.refine import refine_state
 from bitwright.search.relaxed import relaxed, rounded
 
 FIRST_STATES = 2**15
@@ -60,7 +61,9 @@ def solve_general(problem: AllocationProblem, session: SolveSession) -> Proposal
         start = best.selection
         if start is None:
             start = model.selection(landscape.picked)
-        best = improved(problem, best, rounded(problem, start, session))
+        if (state := rounded(problem, start, session)) is not None:
+            refine_state(state, session.out_of_time)
+            best = improved(problem, best, state.selection())
         if found.states_for(best.loss - landscape.bound) <= states:
             found = search_gap(landscape, session, states, best.loss)
             best = replace(best, bound=found.bound, complete=found.complete)

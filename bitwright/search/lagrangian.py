@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.protocols import Proposal, SolverTraits, SolveSession
+from bitwright.search.movers import Movers
+from bitwright.search.refine import upgrade
 from bitwright.search.relaxed import relaxed, rounded
 
 
 class LagrangianSolver:
     """Bounds the loss by the best multipliers of the budgets, and repairs the answer they lead to.
 
-    Takes several budgets, ties of all sides, peaks, and pairwise terms that are not too dense. The
-    gap between bound and answer is small where there are many layers; nothing is searched to close
-    it. The seed is not used.
+    Takes several budgets, ties of all sides, peaks, and pairwise terms that are not too dense. What
+    the repair leaves of the budgets is spent on single upgrades. The gap is small where there are
+    many layers; nothing is searched to close it. The seed is not used.
     """
 
     name = "lagrangian"
@@ -28,7 +30,9 @@ class LagrangianSolver:
             return Proposal(None, complete=False)
         landscape = found.landscape
         bound = landscape.bound - landscape.rounding
-        selection = rounded(problem, found.model.selection(landscape.picked), session)
-        if selection is None:
+        state = rounded(problem, found.model.selection(landscape.picked), session)
+        if state is None:
             return Proposal(None, complete=False, lower_bound=bound)
+        upgrade(Movers(state), session.out_of_time)
+        selection = state.selection()
         return Proposal(selection, True, lower_bound=min(bound, problem.evaluate(selection).loss))

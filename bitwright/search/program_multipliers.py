@@ -104,7 +104,8 @@ def strongest(shares: Shares) -> NDArray[np.float64]:
     count = len(shares.before)
     pressing = shares.pressing if shares.pressing.any() else np.ones(count, dtype=bool)
     replies = [shares.least(weights) for weights in np.eye(count)[pressing]]
-    best, most = pressing / pressing.sum(), -math.inf
+    best: NDArray[np.float64] = pressing / pressing.sum()
+    most = -math.inf
     for _ in range(_REPLIES):
         weights = np.zeros(count)
         weights[pressing], value = solve_game(np.array(replies).T[pressing])

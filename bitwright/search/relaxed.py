@@ -17,7 +17,6 @@ from bitwright.search.modelling import model_of
 from bitwright.search.move_tables import move_tables
 from bitwright.search.moves import State
 from bitwright.search.multipliers import Multipliers, best_multipliers
-from bitwright.search.refine import refine_state
 
 _WIDER = 2.0**-36
 """By what share limits are widened where rounding leaves open whether mixtures can keep them."""
@@ -54,11 +53,9 @@ def relaxed(problem: AllocationProblem) -> Relaxed | None:
 
 def rounded(
     problem: AllocationProblem, selection: NDArray[np.int64], session: SolveSession
-) -> NDArray[np.int64] | None:
-    """A selection made to keep the budgets by the cheapest moves, then refined; None if it fails."""
+) -> State | None:
+    """A selection made to keep the budgets by the cheapest moves; None if that fails."""
     tables = move_tables(problem)
     state = State(tables, tables.rows_of(selection))
-    if not downgrade(state, session.out_of_time) and not repair(state, session.out_of_time):
-        return None
-    refine_state(state, session.out_of_time)
-    return state.selection()
+    stop = session.out_of_time
+    return state if downgrade(state, stop) or repair(state, stop) else None
