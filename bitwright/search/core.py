@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ _FIRST_PART = 256
 _SAFE = 2**60
 _MOST_DECIMALS = 12
 _SAMPLE = 64
+_GOLDEN = 0.6180339887498949
 _NEARLY = 1.0 - 2.0**-6
 
 
@@ -69,6 +71,7 @@ class Core:
         self.rounding = ROUNDING * extent
         self._worth = relaxation.multiplier * relaxation.room + relaxation.shortfall + self.rounding
         (group,) = (relaxation.nearest <= self._worth).nonzero()
+        group = group[_scattered(len(group))]
         self.group = group[np.argsort(relaxation.nearest[group], kind="stable")]
         self.nearest = np.empty(len(group) + 1)
         self.nearest[:-1], self.nearest[-1] = relaxation.nearest[self.group], np.inf
@@ -181,6 +184,18 @@ def gathered(  # noqa: PLR0917 - the compiled twin takes no keywords
         row, place, costs, losses = row[kept], place[kept], costs[kept], losses[kept]
     first = np.searchsorted(place, np.arange(len(group) + 1))
     return first, row, (costs, losses), int(np.gcd.reduce(costs))
+
+
+def _scattered(count: int) -> NDArray[np.int64]:
+    """The first `count` integers in an order that leaves no region out for long.
+
+    Of groups of equal penalties neighbours are often alike, such as all raised or none; a search
+    needs both kinds early on.
+    """
+    step = max(round(count * _GOLDEN), 1)
+    while math.gcd(step, count) > 1:
+        step += 1
+    return np.arange(count) * step % max(count, 1)
 
 
 def _are_decimals(values: NDArray[np.float64], scale: float) -> bool:

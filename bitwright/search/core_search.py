@@ -25,14 +25,13 @@ from bitwright.search.core import Core, CorePart
 from bitwright.search.kernels import accelerated
 from bitwright.search.lists import States, joined, paired, penalties
 
-MOST_STATES = 2**20
+MOST_STATES = 2**18
 """The length of a list without another limit."""
 
-_WORK_PER_STATE = 64
+_WORK_PER_STATE = 256
 _EASY_STATES = 1024
 _LAST_PLACES = 64
 _PLACES_BETWEEN_CLOCKS = 16
-_SCATTER = np.uint64(0x9E3779B97F4A7C15)
 
 
 class CoreAnswer(NamedTuple):
@@ -130,15 +129,17 @@ class _Search:
     def keep_most_promising(self, states: int) -> None:
         """Cut the lists to the states of least penalty; what is dropped weakens the bound.
 
-        Of states with equal penalties scattered ones are kept, so that costs of all sizes stay.
+        Of states with the same penalty some all over the list are kept, so that costs of all sizes
+        stay.
         """
         for side, (cost, loss) in enumerate(self._lists):
             if len(cost) > states:
                 penalty = penalties((cost, loss), self._core.prices)
-                scattered = np.arange(len(cost), dtype=np.uint64) * _SCATTER
-                order = np.lexsort((scattered, penalty))
-                self._dropped = min(self._dropped, float(penalty[order[states]]))
-                kept = np.sort(order[:states])
+                limit = float(np.partition(penalty, states)[states])
+                self._dropped = min(self._dropped, limit)
+                kept, ties = np.flatnonzero(penalty < limit), np.flatnonzero(penalty == limit)
+                few = np.linspace(0, len(ties), states - len(kept), endpoint=False)
+                kept = np.sort(np.concatenate([kept, ties[few.astype(np.int64)]]))
                 self._lists[side] = cost[kept], loss[kept]
                 self._history.append(_Cut(side, kept))
 

@@ -43,26 +43,31 @@ def downgrade(
     at a time, as long as they are worth what they were.
     """
     relief = Relief(state, weights)
-    count = 1
     if pick is None and state.tables.separable:
         slide(state, relief)
-        count += len(state.at) // _ONE_BY_ONE
     movers = Movers(state)
+    count=max(MIN,len(state.at)//DIV)
     while not state.feasible:
-        if stop():
-            return False
-        if pick is None:
-            moves = movers.leading(relief, count)
+        if pick is None and state.tables.separable:
+            k=movers.keys(relief); pl,least=first_least(movers.owner,k)
+            own=movers.owner[pl[np.argsort(least,kind='stable')[:count]]]
+            m=np.zeros(len(state.at),bool); m[own]=True
+            places=np.flatnonzero(m[movers.owner])
+            done=0
+            for _ in range(max(1,int(count*STEPS))):
+                if stop(): return False
+                if state.feasible: break
+                move=movers.best(relief,places)
+                if move is None: break
+                movers.take(move); done+=1
+            if not done: return False
         else:
-            moves = [(np.inf, move) for move in [pick(movers, relief)] if move]
-        if not moves:
-            return False
-        movers.take(moves[0][1])
-        for key, move in moves[1:]:
-            if movers.score_of(move, relief) <= key:
-                movers.take(move)
+            move = None if stop() else (pick or Movers.best)(movers,relief)
+            if move is None: return False
+            movers.take(move)
     return True
 
+MIN,DIV,STEPS=64,16,.25
 
 def slide(state: State, relief: Relief) -> None:
     """Take the first moves of a downgrade at once, where groups may be moved one by one.
@@ -71,7 +76,7 @@ def slide(state: State, relief: Relief) -> None:
     group alone. The best moves of a group are then steps along the lower hull of its rows, and
     those of all groups by rising loss per relief are the downgrade.
     """
-    few = len(state.at) // FEW
+    few = len(state.at) // 100
     while not state.feasible:
         before, broken = state.at, relief.broken()
         state.place(_taken(state, *_hull_steps(state, relief)))
@@ -109,8 +114,7 @@ def _taken(
     """The rows after as many steps as leave the broken budgets broken and the others whole."""
     units = state.tables.units
     excess = state.excess[:, None] + np.cumsum(units[:, row] - units[:, previous], axis=1)
-    over = np.abs(excess) > (TAU * state.tables.room.astype(float)).astype(np.int64)[:, None]
-    changed = (((excess > 0) != (state.excess > 0)[:, None])&over).any(axis=0)
+    changed = ((excess > 0) != (state.excess > 0)[:, None]).any(axis=0)
     count = int(changed.argmax()) if changed.any() else len(group)
     at = state.at.copy()
     at[group[:count]] = row[:count]  # the last of a group's steps stays
@@ -163,6 +167,3 @@ def least_rows(tables: MoveTables, value: NDArray[np.float64]) -> NDArray[np.int
     groups = replace(tables.groups, loss=value)
     merged = merge_sides(tables.problem, groups, None)
     return tables.rows_of(merged.selection(merged.least_loss()))
-
-TAU=0.0
-FEW=100

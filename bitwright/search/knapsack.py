@@ -25,7 +25,7 @@ def solve_knapsack(problem: AllocationProblem, session: SolveSession) -> Proposa
     Ties are merged; a Lagrangian relaxation gives an answer, a bound and a penalty for every other
     choice; what the penalties leave open is searched by lists of partial answers. Where rounding
     leaves an answer in doubt, the search is done once more in exact integers. `effort.states` limits
-    the length of a list (1,048,576 without it) and, 64 times over, the states that are looked at in
+    the length of a list (262,144 without it) and, 256 times over, the states that are looked at in
     all; `effort.seconds` limits the time. Where one of them cuts in, the answer comes with the gap
     that is left. Memory is linear in the choices and in the states.
     """

@@ -45,11 +45,27 @@ class Movers:
             )
         return added
 
-    def keys(self, score: Score) -> NDArray[np.float64]:
-        """The score of every place, (S,), infinite where it is closed or not permitted."""
-        keys = score(self.loss, self.units)
-        keys[self.closed] = np.inf
+    def keys(self, score: Score, places: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """The score of every place, (S,), or of some, infinite where closed or not permitted."""
+        if places is None:
+            keys, closed = score(self.loss, self.units), self.closed
+        else:
+            keys, closed = score(self.loss[places], self.units[:, places]), self.closed[places]
+        keys[closed] = np.inf
         return keys
+
+    def best(self, score: Score, places: NDArray[np.int64] | None = None) -> Move | None:
+        """The move of least score, of all or of some places, the first of equal ones, if any."""
+        keys = self.keys(score, places)
+        place = int(keys.argmin())
+        if keys[place] == np.inf:
+            return None
+        return self.move(place if places is None else int(places[place]))
+
+    def shortlist(self, score: Score, count: int) -> NDArray[np.int64]:
+        """All places of the `count` groups or ties whose best moves have the least scores."""
+        leading = [self.owner_of(move) for _, move in self.leading(score, count)]
+        return np.flatnonzero(np.isin(self.owner, leading))
 
     def leading(self, score: Score, count: int) -> list[tuple[float, Move]]:
         """The best move each of the `count` best groups and ties with their scores, best first.
