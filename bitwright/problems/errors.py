@@ -34,6 +34,7 @@ _EXTRAS = {
     "distributed": "cluster",
     "gymnasium": "rl",
     "numba": "fast",
+    "highspy": "highs",
 }
 
 

@@ -7,27 +7,22 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitwright.search.kernels import accelerated
-from bitwright.search.lists import (
-    States,
-    exact_units,
-    in_units,
-    loss_exponent,
-)
+from bitwright.search.lists import States, in_units, loss_exponent
 from bitwright.search.reduction import Groups, Integers
-from bitwright.search.relaxation import ROUNDING, Relaxation
+from bitwright.search.relaxation import ROUNDING, Relaxation, exactly
 
 _FIRST_PART = 256
 _SAFE = 2**60
 _MOST_DECIMALS = 12
 _SAMPLE = 64
 _GOLDEN = 0.6180339887498949
-_NEARLY = 1.0 - 2.0**-6
 
 
 class CorePart(NamedTuple):
@@ -57,28 +52,38 @@ class Core:
     """The groups that may deviate, (C,), and how their losses are counted.
 
     A deviation takes other rows than the picked ones; its cost lies within the capacity and its
-    penalty within the gap, so that its loss is at most the relaxation's extent. Losses are integers
-    of a unit 2**-60 of that or finer. With `exact` they are Python integers, not `rounded` but where
-    losses are below 2**-1000. `nearest` (C + 1,) rises and ends with infinity. `gap` is by how much
-    the picked selection may be improved on, `room` what such an answer may spend.
+    penalty within the gap, so that its loss is at most the relaxation's extent. Losses are integers;
+    `prices` say what a unit of cost and one of loss are worth, so that both make the penalty, and
+    `scale` what a penalty of 1 is in losses. `nearest` (C + 1,) rises and ends with infinity. `gap`
+    is by how much the picked selection may be improved on, `room` what such an answer may spend, and
+    all penalties are right to within `rounding`. In an `exact` core they are Python integers.
     """
 
     def __init__(
-        self, groups: Groups, cost: str, relaxation: Relaxation, exact: bool = False
+        self,
+        groups: Groups,
+        cost: str,
+        relaxation: Relaxation,
+        picked: NDArray[np.int64] | None = None,
     ) -> None:
+        """The core about the picked selection of a relaxation, or about another one and then exact."""
+        self._groups, self._cost, self._loss = groups, groups.costs[cost], groups.loss
+        self.exact = picked is not None
+        self.rounding, self.scale, unit = 0.0, Fraction(1), 1.0
+        if picked is not None:
+            relaxation, self._loss, self.scale = exactly(groups, cost, relaxation, picked)
+        else:
+            extent = relaxation.extent
+            self.rounding = ROUNDING * extent
+            unit = 2.0 ** -loss_exponent(4.0 * extent)
         self.relaxation = relaxation
-        extent = relaxation.extent
-        self.rounding = ROUNDING * extent
+        self.prices = relaxation.multiplier, (1 if self.exact else unit)
         self._worth = relaxation.multiplier * relaxation.room + relaxation.shortfall + self.rounding
-        (group,) = (relaxation.nearest <= self._worth).nonzero()
+        (group,) = np.asarray(relaxation.nearest <= self._worth, dtype=bool).nonzero()
         group = group[_scattered(len(group))]
         self.group = group[np.argsort(relaxation.nearest[group], kind="stable")]
-        self.nearest = np.empty(len(group) + 1)
+        self.nearest = np.empty(len(group) + 1, dtype=relaxation.nearest.dtype)
         self.nearest[:-1], self.nearest[-1] = relaxation.nearest[self.group], np.inf
-        self._groups, self._cost, self._loss = groups, groups.costs[cost], groups.loss
-        self.unit, self.rounded = 2.0 ** -loss_exponent(2.0 * (extent + self._worth)), True
-        if exact:
-            self._loss, self.unit, self.rounded = exact_units(groups.loss)
         self._part: CorePart | None = None
         self.room = self._reachable_room()
         self.gap = relaxation.multiplier * self.room + relaxation.shortfall
@@ -92,11 +97,6 @@ class Core:
         cost, loss = self.part(0).rows
         return np.zeros(1, cost.dtype), np.zeros(1, loss.dtype)
 
-    @property
-    def prices(self) -> tuple[float, float]:
-        """What a unit of cost and one of loss are worth, so that both make the penalty."""
-        return self.relaxation.multiplier, self.unit
-
     def part(self, place: int) -> CorePart:
         """The part that begins at a place or holds it; parts grow, since most searches are short."""
         if self._part is None or not self._part.first <= place < self._part.last:
@@ -107,9 +107,9 @@ class Core:
     def _gathered(self, first: int, last: int) -> tuple[CorePart, int]:
         start, row, (cost, loss), divisor = gathered(
             self.group[first:last], self._groups.start, self._cost, self._loss,
-            self.relaxation.penalty, self.relaxation.picked, self._worth, self.unit,
+            self.relaxation.penalty, self.relaxation.picked, self._worth, self.prices[1],
         )  # fmt: skip
-        if self.relaxation.capacity < _SAFE:
+        if self.relaxation.capacity < _SAFE and not self.exact:
             cost = cost.astype(np.int64, copy=False)
         return CorePart(first, start, (cost, loss), row), divisor
 
@@ -121,14 +121,14 @@ class Core:
             divisor = self._gathered(0, len(self))[1]
         return room - room % divisor if divisor else room
 
-    def loss_step(self, gap: float) -> float:
-        """By how much the losses of answers within a gap of the best bound differ, or 0 if unknown.
+    def decimal_step(self, gap: float) -> tuple[float, float]:
+        """By how much losses within a gap of the best bound differ if at all, and to within what.
 
-        Totals of decimals differ by a step or not at all; it is known where sums of the floats that
-        stand for them cannot bridge it.
+        Totals of decimals differ by a step or not at all; sums of the floats that stand for them are
+        off by some noise. The step is 0 where the losses are no decimals.
         """
-        rows = np.flatnonzero(self.relaxation.penalty <= gap + self.rounding)
-        loss = self._groups.loss
+        near = np.asarray(self.relaxation.penalty <= gap + self.rounding, dtype=bool)
+        rows, loss = np.flatnonzero(near), self._groups.loss
         picked = loss[self.relaxation.picked]
         group = np.searchsorted(self._groups.start, rows, side="right") - 1
         both = np.concatenate([loss[rows], picked])
@@ -136,15 +136,9 @@ class Core:
             scale = 10.0**digits
             if _are_decimals(both[:_SAMPLE], scale) and _are_decimals(both, scale):
                 steps = np.rint(loss[rows] * scale) - np.rint(picked * scale)[group]
-                step = int(np.gcd.reduce(steps.astype(np.int64))) / scale
-                return step * _NEARLY if self.noise < (1.0 - _NEARLY) * step else 0.0
-        return 0.0
-
-    @property
-    def noise(self) -> float:
-        """How far the sums of floats that stand for decimals may be off, and all other rounding."""
-        picked = self._groups.loss[self.relaxation.picked]
-        return 2.0**-50 * float(np.abs(picked).sum()) + 2.0 * self.rounding
+                noise = 2.0**-50 * float(np.abs(picked).sum()) if digits else 0.0
+                return int(np.gcd.reduce(steps.astype(np.int64))) / scale, noise
+        return 0.0, 0.0
 
 
 @accelerated(2, 3)

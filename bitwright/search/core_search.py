@@ -15,6 +15,7 @@ group [Pis1995].
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,24 +26,28 @@ from bitwright.search.core import Core, CorePart
 from bitwright.search.kernels import accelerated
 from bitwright.search.lists import States, joined, paired, penalties
 
-MOST_STATES = 2**18
+MOST_STATES = 2**20
 """The length of a list without another limit."""
 
-_WORK_PER_STATE = 256
+_WORK_PER_STATE = 32
 _EASY_STATES = 1024
+_SLOWER = 64
+_HIDDEN = 2.0**-6
 _LAST_PLACES = 64
 _PLACES_BETWEEN_CLOCKS = 16
 
 
 class CoreAnswer(NamedTuple):
-    """The best selection found, (G,) rows of the table, and how far it may be from the best there is.
+    """The best selection found, (G,) rows of the groups, and how far it may be from the best there is.
 
-    `gap` is what the limits of the effort leave open, `rounding` what the arithmetic does.
+    `gap` is what the limits of the effort leave open, `rounding` what the arithmetic does; `certain`
+    says that nothing is hidden by that.
     """
 
     picked: NDArray[np.int64]
     gap: float
     rounding: float
+    certain: bool
 
 
 def search_core(core: Core, session: SolveSession) -> CoreAnswer:
@@ -56,13 +61,10 @@ def search_core(core: Core, session: SolveSession) -> CoreAnswer:
     limit = session.effort.states or MOST_STATES
     easy = min(limit, _EASY_STATES)
     search.run(easy, core.rounding)
-    if search.finished:
-        return search.answer()
-    if search.gap > core.rounding:
-        search.step = core.loss_step(search.gap)
-    while search.goes_on and search.gap > core.rounding:
+    settled = core.rounding if search.finished else search.look_for_a_step()
+    while search.goes_on and search.gap > settled:
         search.keep_most_promising(limit)
-        search.run(limit, core.rounding)
+        search.run(limit, settled)
     search.run(easy, -math.inf, search.place + _LAST_PLACES)
     return search.answer()
 
@@ -70,8 +72,7 @@ def search_core(core: Core, session: SolveSession) -> CoreAnswer:
 class _Search:
     """The two lists, how their states came about, and the best answer so far.
 
-    Costs and losses are counted from the picked selection, so that the room is what may be spent. A
-    better answer is better by a `step` or more.
+    Costs and losses are counted from the picked selection, so that the room is what may be spent.
     """
 
     def __init__(self, core: Core, session: SolveSession) -> None:
@@ -81,17 +82,20 @@ class _Search:
         self._best, self._found = 0, _Found(0, 0, 0, 0, 0)
         self._dropped = math.inf
         self._work = _WORK_PER_STATE * max(session.effort.states or 0, MOST_STATES)
-        self.place, self.step = 0, 0.0
+        if core.exact:
+            self._work //= _SLOWER
+        self._step, self._noise, self._hidden = 0.0, 2.0 * core.rounding, False
+        self.place = 0
 
     @property
     def gap(self) -> float:
         """Loss of the best answer less the least loss that the relaxation leaves possible."""
-        return self._core.gap + self._best * self._core.unit
+        return self._core.gap + self._best * self._core.prices[1]
 
     @property
     def finished(self) -> bool:
         """Whether no group from `place` on can make a better answer any more."""
-        slack = self._core.rounding + self._core.unit * (self.place + 1) - self.step
+        slack = self._core.rounding + self._core.prices[1] * (self.place + 1) - self._step
         return bool(self._core.nearest[self.place] > self.gap + slack)
 
     @property
@@ -119,12 +123,28 @@ class _Search:
         self.place, *lists, self._best, self._work, found, side, end, parent, choice = advanced(
             part.first, part.start, part.rows, core.nearest, place, min(until, part.last),
             one, other, self._best, core.room, core.relaxation.capacity, most, self._work,
-            core.prices, core.gap, core.rounding - self.step, settled,
+            core.prices, core.gap, core.rounding - self._step, settled,
         )  # fmt: skip
         self._lists = lists
         if found[0] >= 0:
             self._found = _Found(len(self._history) + 1, *found)
         self._history.append(_Run(part, place, side, end, parent, choice))
+
+    def look_for_a_step(self) -> float:
+        """Find out by how much better answers are better at least: others need not be looked at.
+
+        Where losses are decimals but rounding hides the step, nothing can be told from the best that
+        is not searched to the end. Returns the gap that an answer may have to count as settled.
+        """
+        core = self._core
+        step, noise = core.decimal_step(self.gap)
+        self._noise += noise
+        self._hidden = self._noise > _HIDDEN * step > 0.0
+        if step and not self._hidden:
+            self._step = (1.0 - _HIDDEN) * step
+            if core.exact:
+                self._step = int(Fraction(self._step) / core.scale)
+        return min(core.rounding, step / 2) if step else core.rounding
 
     def keep_most_promising(self, states: int) -> None:
         """Cut the lists to the states of least penalty; what is dropped weakens the bound.
@@ -135,7 +155,7 @@ class _Search:
         for side, (cost, loss) in enumerate(self._lists):
             if len(cost) > states:
                 penalty = penalties((cost, loss), self._core.prices)
-                limit = float(np.partition(penalty, states)[states])
+                limit = np.partition(penalty, states)[states]
                 self._dropped = min(self._dropped, limit)
                 kept, ties = np.flatnonzero(penalty < limit), np.flatnonzero(penalty == limit)
                 few = np.linspace(0, len(ties), states - len(kept), endpoint=False)
@@ -147,15 +167,14 @@ class _Search:
         """The best answer, and how far it may be from the best there is."""
         core, dropped = self._core, self._dropped
         if not self.finished:
-            dropped = min(dropped, float(core.nearest[self.place]))
-        rounding = core.unit * self.place if core.rounded else 0.0
-        if self.step:
-            rounding += core.noise
-        elif dropped < math.inf:
-            rounding += 2.0 * core.rounding
+            dropped = min(dropped, core.nearest[self.place])
+        searched = dropped == math.inf
+        rounding = 0.0 if core.exact else core.prices[1] * self.place
+        if self._step or not searched:
+            rounding += self._noise
         left = self.gap - dropped
-        left = left if left > max(core.rounding, self.step) else 0.0
-        return CoreAnswer(self._picked(), left, rounding)
+        left = float(left * core.scale) if left > max(core.rounding, self._step) else 0.0
+        return CoreAnswer(self._picked(), left, rounding, searched or not self._hidden)
 
     def _picked(self) -> NDArray[np.int64]:
         """The rows of the best answer, found by following its two states back."""

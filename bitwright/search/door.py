@@ -50,7 +50,7 @@ def solve(
     reaches = Reaches(problem)
     limits = resolve(problem, budgets, reaches)
     problem = problem.with_budgets(limits)
-    if why := unreachable(limits, reaches):
+    if why := unreachable(limits, reaches, problem):
         solution = replace(
             without_answer(problem, solver, Proposal(None, complete=True), seed),
             status=Status.INFEASIBLE,
@@ -90,7 +90,7 @@ def front(
     reaches = Reaches(problem)
     limits = resolve(problem, budgets, reaches)
     problem = problem.with_budgets(limits)
-    if unreachable(limits, reaches):
+    if unreachable(limits, reaches, problem):
         nothing = np.empty((0, len(costs)))
         return ParetoFront(
             problem.name, solver.name, tuple(costs), nothing, np.empty(0), exact=True, epsilon=0.0

@@ -24,8 +24,7 @@ from bitwright.search.sides import merge_sides
 
 _BREAKOUTS = 20
 _ROUNDS, _RATE = 100, 0.5
-_ONE_BY_ONE = 1000
-
+_SHORTLIST = 64
 
 Pick = Callable[[Movers, Relief], Move | None]
 """Chooses the next move of a downgrade."""
@@ -39,35 +38,39 @@ def downgrade(
 ) -> bool:
     """Move a state until its budgets hold; False where no move relieves them or it was stopped.
 
-    Without `pick` it is the move of least loss per relief; of many groups that nothing links some
-    at a time, as long as they are worth what they were.
+    Without `pick` it is the move of least loss per relief.
     """
     relief = Relief(state, weights)
     if pick is None and state.tables.separable:
         slide(state, relief)
     movers = Movers(state)
-    count=max(MIN,len(state.at)//DIV)
     while not state.feasible:
         if pick is None and state.tables.separable:
-            k=movers.keys(relief); pl,least=first_least(movers.owner,k)
-            own=movers.owner[pl[np.argsort(least,kind='stable')[:count]]]
-            m=np.zeros(len(state.at),bool); m[own]=True
-            places=np.flatnonzero(m[movers.owner])
-            done=0
-            for _ in range(max(1,int(count*STEPS))):
-                if stop(): return False
-                if state.feasible: break
-                move=movers.best(relief,places)
-                if move is None: break
-                movers.take(move); done+=1
-            if not done: return False
+            moved = _some_moves(movers, relief, stop)
         else:
-            move = None if stop() else (pick or Movers.best)(movers,relief)
-            if move is None: return False
-            movers.take(move)
+            move = None if stop() else (pick or Movers.best)(movers, relief)
+            moved = move is not None
+            if move is not None:
+                movers.take(move)
+        if not moved:
+            return False
     return True
 
-MIN,DIV,STEPS=64,16,.25
+
+def _some_moves(movers: Movers, relief: Relief, stop: Callable[[], bool]) -> bool:
+    """Take the best moves of the groups that offer the best ones; whether there was any.
+
+    Where there are many groups, looking at all of them for every move would take too long.
+    """
+    count = max(_SHORTLIST, len(movers.state.at) // 16)
+    places, moved = movers.shortlist(relief, count), False
+    for _ in range(count // 10):
+        if stop() or (move := movers.best(relief, places)) is None:
+            break
+        movers.take(move)
+        moved = True
+    return moved
+
 
 def slide(state: State, relief: Relief) -> None:
     """Take the first moves of a downgrade at once, where groups may be moved one by one.

@@ -12,6 +12,7 @@ from bitwright.search.moves import Move, Score, State
 from bitwright.search.reduction import Integers
 from bitwright.search.scores import Gain, Relief
 
+_FAILURES = 5000
 _TRIALS = 64
 _PLACES_TRIED = 200_000
 
@@ -27,9 +28,9 @@ def exchange(movers: Movers, stop: Callable[[], bool]) -> bool:
     least = partners.least_loss(movers.units[:, gaining] + movers.state.excess[:, None])
     net = movers.loss[gaining] + least
     order = np.flatnonzero(net < 0)
-    found = False
+    found, failures = False, 0
     for k in order[np.argsort(net[order], kind="stable")].tolist():
-        if stop():
+        if stop() or failures > _FAILURES:
             break
         place = int(gaining[k])
         if not partners.free[movers.owner[place]]:
@@ -40,9 +41,11 @@ def exchange(movers: Movers, stop: Callable[[], bool]) -> bool:
             both = move + movers.move(other)
             if _apart(both) and movers.score_of(both, gain) < np.inf:
                 movers.take(both)
-                found = True
+                found, failures = True, 0
                 partners.free[movers.owner[[place, other]]] = False
                 break
+        else:
+            failures += 1
         # Elsewhere a move changes what others add, and where they stand.
         if found and not movers.state.tables.separable:
             break

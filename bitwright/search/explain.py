@@ -21,11 +21,11 @@ _FEW_PRECISIONS = 4
 
 
 def unreachable(
-    limits: Mapping[str, Fraction], reaches: Reaches, problem: AllocationProblem | None = None
+    limits: Mapping[str, Fraction], reaches: Reaches, problem: AllocationProblem
 ) -> str | None:
     """Name every budget that no configuration meets, even alone; None where there is none.
 
-    With the problem it also says which configuration takes the least, where that is found.
+    The configuration that takes the least is named where it is found.
     """
     lines = []
     for name, limit in limits.items():
@@ -36,11 +36,10 @@ def unreachable(
             f"budget {name!r} = {_figure(limit)} cannot be met: the least that any configuration "
             f"takes is {_figure(reach.least)}, {_figure(reach.least - limit)} more"
         )
-        if problem is not None:
-            alone = problem.with_budgets({name: limit})
-            selection = _closest_selection(alone)
-            if selection is not None and alone.evaluate(selection).costs[name] == reach.least:
-                line += f", with {in_short(problem, selection)}"
+        alone = problem.with_budgets({name: limit})
+        selection = _closest_selection(alone)
+        if selection is not None and alone.evaluate(selection).costs[name] == reach.least:
+            line += f", with {in_short(problem, selection)}"
         lines.append(line)
     return "; ".join(lines) or None
 

@@ -116,7 +116,7 @@ class _Fronts:
         span = self.hull.span
         return FrontProposal(
             cost_values=self._believed_costs(lists.cost),
-            losses=lists.loss * np.float64(lists.unit),
+            losses=lists.losses,
             selections=lambda points: self.selections(lists.rows(points)),
             exact=not lists.error,
             epsilon=lists.error / span if span > 0 else 0.0,

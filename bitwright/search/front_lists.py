@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,11 +36,18 @@ class MergedLists:
 
     cost: Integers
     loss: Integers
-    unit: float
+    unit: Fraction
     error: float
     order: NDArray[np.int64]
     start: NDArray[np.int64]
     trail: Trail
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """The losses as floats."""
+        if self.loss.dtype == object:
+            return np.array([float(loss * self.unit) for loss in self.loss.tolist()])
+        return self.loss * float(self.unit)
 
     def rows(self, points: NDArray[np.int64]) -> NDArray[np.int64]:
         """The rows of the table behind some totals, shape (len(points), G)."""
@@ -64,9 +72,9 @@ def merged_lists(
     """
     dearest = table.cost[table.start[1:] - 1]
     order = np.argsort(-dearest, kind="stable")
-    losses, unit, error = comparable(table.loss, table.start)
-    width = max(math.floor(allowed_loss / unit / len(order)) - 1, 0)
-    error += width * len(order) * unit
+    losses, unit = comparable(table.loss, table.start)
+    width = max(math.floor(Fraction(allowed_loss) / unit / len(order)) - 1, 0)
+    error = float(width * len(order) * unit)
     limit = session.effort.states or min(MOST_STATES, MOST_STATES_IN_ALL // len(order))
     if losses.dtype == object:
         limit = max(limit // _SLOWER, 1)
@@ -82,7 +90,7 @@ def merged_lists(
         thinner, loss = width, states[1]
         if len(loss) > limit:
             thinner = max(width, 2 * int(loss[0] - loss[-1]) // limit + 1)
-            error += (thinner - width) * unit
+            error += float((thinner - width) * unit)
         if thinner:
             kept = _thinned(loss, thinner)
             states = states[0][kept], loss[kept]

@@ -7,9 +7,10 @@ from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.protocols import Proposal, SolverTraits, SolveSession
 from bitwright.search.downgrade import Pick, downgrade, least_rows, repair
 from bitwright.search.explain import contradiction, worded
-from bitwright.search.guidance import ChangingLoss, best_by_table, changing, measured
+from bitwright.search.guidance import ChangingLoss, changing, measured
 from bitwright.search.measurements import Measurements
 from bitwright.search.move_tables import move_tables
+from bitwright.search.movers import Movers
 from bitwright.search.moves import State
 from bitwright.search.refine import refine_measured, refine_state
 
@@ -77,7 +78,7 @@ class GreedySolver:
         pick = None if measurements is None else measured(measurements, self._candidates)
         if self._changing_loss is None:
             return pick
-        return changing(self._changing_loss, pick or best_by_table)
+        return changing(self._changing_loss, pick or Movers.best)
 
 
 def _why_not(problem: AllocationProblem, session: SolveSession) -> str:

@@ -32,12 +32,7 @@ class ChangingLoss(Protocol):
         """Loss of every choice, (M,), lower is better, where the network stands at a selection, (N,)."""
 
 
-def best_by_table(movers: Movers, relief: Relief) -> Move | None:
-    """The move of least loss per relief."""
-    return next((move for _, move in movers.leading(relief, 1)), None)
-
-
-def changing(loss: ChangingLoss, then: Pick = best_by_table) -> Pick:
+def changing(loss: ChangingLoss, then: Pick = Movers.best) -> Pick:
     """Ask for the losses anew before every move. Pairwise terms of the problem are still added."""
 
     def pick(movers: Movers, relief: Relief) -> Move | None:

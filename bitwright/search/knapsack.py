@@ -25,7 +25,7 @@ def solve_knapsack(problem: AllocationProblem, session: SolveSession) -> Proposa
     Ties are merged; a Lagrangian relaxation gives an answer, a bound and a penalty for every other
     choice; what the penalties leave open is searched by lists of partial answers. Where rounding
     leaves an answer in doubt, the search is done once more in exact integers. `effort.states` limits
-    the length of a list (262,144 without it) and, 256 times over, the states that are looked at in
+    the length of a list (1,048,576 without it) and, 32 times over, the states that are looked at in
     all; `effort.seconds` limits the time. Where one of them cuts in, the answer comes with the gap
     that is left. Memory is linear in the choices and in the states.
     """
@@ -42,7 +42,7 @@ def solve_knapsack(problem: AllocationProblem, session: SolveSession) -> Proposa
     proposal = _proposal(problem, groups.selection(answer.picked), answer)
     if proposal.complete or answer.gap:
         return proposal
-    answer = search_core(Core(groups, cost, relaxation, exact=True), session)
+    answer = search_core(Core(groups, cost, relaxation, answer.picked), session)
     return _proposal(problem, groups.selection(answer.picked), answer)
 
 
@@ -63,6 +63,8 @@ def _proposal(
     problem: AllocationProblem, selection: NDArray[np.int64], answer: CoreAnswer | None = None
 ) -> Proposal:
     loss = math.fsum(problem.loss[selection].tolist())
-    left = 0.0 if answer is None else answer.gap + answer.rounding
-    complete = left <= _CERTAIN * abs(loss)
-    return Proposal(selection, complete, lower_bound=loss if complete else loss - left)
+    if answer is None or (
+        answer.certain and answer.gap == 0.0 and answer.rounding <= _CERTAIN * abs(loss)
+    ):
+        return Proposal(selection, complete=True, lower_bound=loss)
+    return Proposal(selection, complete=False, lower_bound=loss - answer.gap - answer.rounding)

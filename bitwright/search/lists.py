@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +18,8 @@ from numpy.typing import NDArray
 from bitwright.search.kernels import accelerated
 from bitwright.search.reduction import Integers
 
-MOST_EXPONENT = 1000
-"""Losses are never counted in finer units than 2**-1000."""
-
 _LOSS_BITS = 61
+_MOST_EXPONENT = 1000
 _RESOLVED = 2**10
 _MOST_CHOICES = np.iinfo(np.int16).max
 
@@ -53,10 +53,10 @@ def joined(
     return (costs[chosen], losses[chosen]), parent, choice
 
 
-def penalties(states: States, prices: tuple[float, float]) -> NDArray[np.float64]:
+def penalties(states: States, prices: tuple[float, float]) -> NDArray[Any]:
     """Cost and loss of the states at the prices of a unit of each, added up, shape (n,)."""
     penalty = prices[0] * states[0] + prices[1] * states[1]
-    return penalty.astype(np.float64, copy=False)
+    return penalty if isinstance(prices[1], int) else penalty.astype(np.float64, copy=False)
 
 
 def undominated(cost: Integers, loss: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -111,12 +111,12 @@ def in_units(
 
 def comparable(
     loss: NDArray[np.float64], start: NDArray[np.int64]
-) -> tuple[Integers, float, float]:
-    """Losses above the least of every group as integers, their unit, and what rounding they suffer.
+) -> tuple[Integers, Fraction]:
+    """Losses above the least of every group as integers, and their unit.
 
     Group g owns `start[g]` up to `start[g + 1]`, and its losses fall. Sums of one integer per group
-    fit into int64 where units tell the closest losses of a group apart by far, which then counts as
-    no rounding at all; else they are Python integers.
+    fit into int64 where its units tell the closest losses of a group apart by far; else they are
+    Python integers, and exact.
     """
     first, last = start[:-1], start[1:] - 1
     least = np.repeat(loss[last], np.diff(start))
@@ -125,30 +125,28 @@ def comparable(
     steps = loss[:-1] - loss[1:]
     steps[last[:-1]] = 0.0
     if steps[steps > 0].min(initial=np.inf) >= _RESOLVED * unit:
-        return losses, unit, 0.0
-    exact, unit, rounded = exact_units(loss)
-    above = exact - np.repeat(exact[last], np.diff(start))
-    return above, unit, unit * len(first) if rounded else 0.0
+        return losses, Fraction(unit)
+    exact, fine = exact_units(loss)
+    return exact - np.repeat(exact[last], np.diff(start)), fine
 
 
-def exact_units(loss: NDArray[np.float64]) -> tuple[Integers, float, bool]:
-    """Losses as Python integers, their unit, and whether they are rounded, down to that.
-
-    They are not but where the least bit of one is below 2**-1000, or of the largest.
-    """
+def exact_units(loss: NDArray[np.float64]) -> tuple[Integers, Fraction]:
+    """Losses as Python integers, without rounding, and their unit."""
     mantissa, exponents = np.frexp(loss)
-    needed = 53 - int(exponents[mantissa != 0].min(initial=53))
-    exponent = min(needed, MOST_EXPONENT - max(int(exponents.max(initial=0)), 0))
+    exponent = 53 - int(exponents[mantissa != 0].min(initial=53))
     units = [
         (n << exponent) // d if exponent >= 0 else n // (d << -exponent)
         for n, d in map(float.as_integer_ratio, loss.tolist())
     ]
-    return np.array(units, dtype=object), 2.0**-exponent, exponent < needed
+    return np.array(units, dtype=object), Fraction(2) ** -exponent
 
 
 def loss_exponent(largest: float) -> int:
-    """The power of two that takes sums of losses, at most `largest`, to integers of 61 bits."""
-    return min(_LOSS_BITS - math.frexp(largest)[1], MOST_EXPONENT) if largest else 0
+    """The power of two that takes sums of losses, at most `largest`, to integers of 61 bits.
+
+    1000 at most, as floats go no further.
+    """
+    return min(_LOSS_BITS - math.frexp(largest)[1], _MOST_EXPONENT) if largest else 0
 
 
 class Trail:

@@ -63,21 +63,18 @@ class Movers:
         return self.move(place if places is None else int(places[place]))
 
     def shortlist(self, score: Score, count: int) -> NDArray[np.int64]:
-        """All places of the `count` groups or ties whose best moves have the least scores."""
-        leading = [self.owner_of(move) for _, move in self.leading(score, count)]
-        return np.flatnonzero(np.isin(self.owner, leading))
+        """All places of the `count` groups and ties whose best moves have the least scores."""
+        place, least = first_least(self.owner, self.keys(score))
+        listed = np.zeros(len(self.owner), dtype=bool)
+        listed[self.owner[place[np.argsort(least, kind="stable")[:count]]]] = True
+        return np.flatnonzero(listed[self.owner])
 
     def leading(self, score: Score, count: int) -> list[tuple[float, Move]]:
         """The best move each of the `count` best groups and ties with their scores, best first.
 
         Of equal ones the first; none are those that are not permitted.
         """
-        keys = self.keys(score)
-        if count == 1:
-            place = np.array([keys.argmin()])
-            least = keys[place]
-        else:
-            place, least = first_least(self.owner, keys)
+        place, least = first_least(self.owner, self.keys(score))
         order = np.argsort(least, kind="stable")[:count]
         return [(float(least[k]), self.move(int(place[k]))) for k in order if least[k] < np.inf]
 

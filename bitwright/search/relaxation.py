@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitwright.search.kernels import accelerated
+from bitwright.search.lists import exact_units
 from bitwright.search.reduction import Groups, Integers
 
 ROUNDING = 2.0**-48
@@ -36,8 +39,8 @@ class Relaxation(NamedTuple):
     multiplier: float
     picked: NDArray[np.int64]
     room: int
-    penalty: NDArray[np.float64]
-    nearest: NDArray[np.float64]
+    penalty: NDArray[Any]
+    nearest: NDArray[Any]
     shortfall: float
 
     @property
@@ -53,6 +56,36 @@ def relax(groups: Groups, cost: str, limit: int) -> Relaxation | None:
         limit = min(limit, _MOST_UNITS)
     figures = relaxed(groups.start, units, groups.loss, limit)
     return None if figures[0] < 0 else Relaxation(*figures)
+
+
+def exactly(
+    groups: Groups, cost: str, relaxation: Relaxation, picked: NDArray[np.int64]
+) -> tuple[Relaxation, Integers, Fraction]:
+    """The relaxation with its multiplier, about another selection that fits, without any rounding.
+
+    Multiplier, penalties and shortfall are Python integers of a unit, which comes with them, as do
+    all rows' losses.
+    """
+    losses, unit = exact_units(groups.loss)
+    line = Fraction(relaxation.multiplier)
+    finer = (line / unit).denominator
+    losses, unit = losses * finer, unit / finer
+    price, start, units = int(line / unit), groups.start, groups.costs[cost].astype(object)
+    counts = np.diff(start)
+    base, cheapest = np.repeat(picked, counts), np.minimum.reduceat(units, start[:-1])
+    value = (losses - losses[base]) + price * (units - units[base])
+    fits = np.asarray(units - np.repeat(cheapest, counts) <= relaxation.capacity, dtype=bool)
+    value[~fits] = math.inf
+    lacking = np.minimum(np.minimum.reduceat(value, start[:-1]), 0)
+    penalty = np.maximum(value, 0)
+    others = penalty.copy()
+    others[picked] = math.inf
+    nearest = np.minimum.reduceat(others, start[:-1])
+    room = relaxation.capacity + int(cheapest.sum() - units[picked].sum())
+    about = Relaxation(
+        relaxation.capacity, price, picked, room, penalty, nearest, -int(lacking.sum())
+    )
+    return about, losses, unit
 
 
 @accelerated(1)

@@ -98,7 +98,7 @@ def _comparable(groups: Groups, members: NDArray[np.int64]) -> Integers:
     group = np.repeat(members, sizes)
     rows = np.concatenate([np.arange(groups.start[g], groups.start[g + 1]) for g in members])
     rows = rows[np.lexsort((-groups.loss[rows], group))]
-    exact, _, _ = comparable(groups.loss[rows], np.concatenate([[0], np.cumsum(sizes)]))
+    exact, _ = comparable(groups.loss[rows], np.concatenate([[0], np.cumsum(sizes)]))
     losses = np.zeros(len(groups.loss), dtype=exact.dtype)
     losses[rows] = exact
     return losses

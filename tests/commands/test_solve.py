@@ -136,14 +136,14 @@ def test_infeasible_budgets_explain_themselves(capsys, tmp_path, solver):
     status, out, err = run(capsys, "solve", file, "--budget", "size_bytes=15", "--solver", solver)
     assert status == 3
     assert err == ""
-    why = f"budget 'size_bytes' = 15 cannot be met: the least that any configuration takes is {least}, {least - 15} more"  # fmt: skip
+    why = f"budget 'size_bytes' = 15 cannot be met: the least that any configuration takes is {least}, {least - 15} more, with every layer at w2a"  # fmt: skip
     first, *lines, certificate = out.splitlines()
     assert first == "infeasible: proved; no configuration meets every budget"
-    assert " ".join(line.strip() for line in lines) == why
+    assert " ".join(line.strip() for line in lines).startswith(why)
     assert re.fullmatch(rf"  solver +{solver}, \S+ s", certificate)
     answer = solved(capsys, file, "--budget", "size_bytes=15", "--solver", solver)
     assert answer["exit"] == 3
-    assert answer["explanation"] == why
+    assert answer["explanation"].startswith(why)
     empty = ("loss", "lower_bound", "gap", "relative_gap", "bits")
     assert [answer[key] for key in empty] == [None] * len(empty)
 

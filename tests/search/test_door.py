@@ -191,9 +191,10 @@ def test_infeasible_alone_is_said_before_any_solver_runs():
     solution = solve(toy(), Says(BEST), budgets=within("size_bits=2", "latency_ms=0.25"))
     assert solution.status is Status.INFEASIBLE
     assert solution.explanation == (
-        "budget 'size_bits' = 2 cannot be met: the least that any configuration takes is 3, 1 more; "
+        "budget 'size_bits' = 2 cannot be met: the least that any configuration takes is 3, 1 more, "
+        "with every layer at w1a8; "
         "budget 'latency_ms' = 0.25 cannot be met: the least that any configuration takes is 0.3, "
-        "0.05 more"
+        "0.05 more, with every layer at w1a8"
     )
 
 
