@@ -23,6 +23,7 @@ from bitwright.search.landscape import Landscape
 from bitwright.search.model import Model
 from bitwright.search.model_reduction import kept_options, reduced
 from bitwright.search.multipliers import Multipliers, best_multipliers
+from bitwright.search.relaxation import ROUNDING
 
 DEFAULT_BRANCHES = 1_000
 """Branches that are searched before an answer is given with the gap that it has."""
@@ -46,8 +47,10 @@ def search_branches(
     """Take up the branch of least bound until none may hold a better answer, or the effort ends."""
     order = itertools.count()
     heap = [(best.bound, next(order), model)]
+    sizes = np.maximum.reduceat(np.abs(model.loss), model.start[:-1])
+    rounding = ROUNDING * math.fsum(sizes)
     for _ in range(DEFAULT_BRANCHES):
-        if not heap or heap[0][0] >= best.loss:
+        if not heap or heap[0][0] >= best.loss - rounding:
             return replace(best, bound=best.loss, complete=True)
         if session.out_of_time():
             break

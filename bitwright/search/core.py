@@ -69,9 +69,11 @@ class Core:
         """The core about the picked selection of a relaxation, or about another one and then exact."""
         self._groups, self._cost, self._loss = groups, groups.costs[cost], groups.loss
         self.exact = picked is not None
-        self.rounding, self.scale, unit = 0.0, Fraction(1), 1.0
+        self.rounding: float = 0
+        self.scale, unit = Fraction(1), 1.0
         if picked is not None:
             relaxation, self._loss, self.scale = exactly(groups, cost, relaxation, picked)
+            self._cost = self._cost.astype(object)
         else:
             extent = relaxation.extent
             self.rounding = ROUNDING * extent
@@ -83,7 +85,8 @@ class Core:
         group = group[_scattered(len(group))]
         self.group = group[np.argsort(relaxation.nearest[group], kind="stable")]
         self.nearest = np.empty(len(group) + 1, dtype=relaxation.nearest.dtype)
-        self.nearest[:-1], self.nearest[-1] = relaxation.nearest[self.group], np.inf
+        self.nearest[:-1] = relaxation.nearest[self.group]
+        self.nearest[-1] = self._worth + 2 * len(self._loss) if self.exact else np.inf
         self._part: CorePart | None = None
         self.room = self._reachable_room()
         self.gap = relaxation.multiplier * self.room + relaxation.shortfall
@@ -165,9 +168,9 @@ def gathered(  # noqa: PLR0917 - the compiled twin takes no keywords
     row, place = row[open_], place[open_]
     base = picked[group][place]
     costs = cost[row] - cost[base]
-    losses = (
-        loss[row] - loss[base] if loss.dtype == object else in_units(loss[row], loss[base], unit)
-    )
+    losses: Integers = loss[row] - loss[base]
+    if loss.dtype != object:
+        losses, _ = in_units(loss[row], loss[base], unit)
     order = np.lexsort((losses, costs, place))
     row, place, costs, losses = row[order], place[order], costs[order], losses[order]
     while True:

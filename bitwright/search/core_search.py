@@ -53,19 +53,22 @@ class CoreAnswer(NamedTuple):
 def search_core(core: Core, session: SolveSession) -> CoreAnswer:
     """Extend the lists group by group; proves the best answer unless a limit cuts in.
 
-    Once nothing but rounding is left between answer and bound, or less than losses can differ by,
-    the answer is settled as far as float64 losses tell, and only a bounded effort goes into their
-    last bits.
+    Once nothing but rounding is left between answer and bound the answer is settled as far as float64
+    losses tell, and only a bounded effort goes into their last bits. Where lists grow long, losses
+    that are decimals help: they differ by a step or not at all.
     """
     search = _Search(core, session)
     limit = session.effort.states or MOST_STATES
     easy = min(limit, _EASY_STATES)
     search.run(easy, core.rounding)
-    settled = core.rounding if search.finished else search.look_for_a_step()
+    search.look_at_last_bits(easy)
+    if search.finished:
+        return search.answer()
+    settled = search.look_for_a_step()
     while search.goes_on and search.gap > settled:
         search.keep_most_promising(limit)
         search.run(limit, settled)
-    search.run(easy, -math.inf, search.place + _LAST_PLACES)
+    search.look_at_last_bits(easy)
     return search.answer()
 
 
@@ -84,7 +87,8 @@ class _Search:
         self._work = _WORK_PER_STATE * max(session.effort.states or 0, MOST_STATES)
         if core.exact:
             self._work //= _SLOWER
-        self._step, self._noise, self._hidden = 0.0, 2.0 * core.rounding, False
+        self._step: float = 0
+        self._noise, self._hidden = 2.0 * core.rounding, False
         self.place = 0
 
     @property
@@ -130,6 +134,11 @@ class _Search:
             self._found = _Found(len(self._history) + 1, *found)
         self._history.append(_Run(part, place, side, end, parent, choice))
 
+    def look_at_last_bits(self, most: int) -> None:
+        """Go on a little where the answer is settled, as long as lists have at most `most` states."""
+        if self.gap <= self._core.rounding:
+            self.run(most, -math.inf, self.place + _LAST_PLACES)
+
     def look_for_a_step(self) -> float:
         """Find out by how much better answers are better at least: others need not be looked at.
 
@@ -172,7 +181,7 @@ class _Search:
         rounding = 0.0 if core.exact else core.prices[1] * self.place
         if self._step or not searched:
             rounding += self._noise
-        left = self.gap - dropped
+        left = 0 if searched else self.gap - dropped
         left = float(left * core.scale) if left > max(core.rounding, self._step) else 0.0
         return CoreAnswer(self._picked(), left, rounding, searched or not self._hidden)
 

@@ -16,15 +16,19 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from bitwright.search.exchanges import followed
 from bitwright.search.move_tables import MoveTables
 from bitwright.search.movers import Movers, first_least
 from bitwright.search.moves import Move, State
 from bitwright.search.scores import Relief, rates
 from bitwright.search.sides import merge_sides
 
+_SHORTLIST = 64
+"""Groups that are looked at before each move, at least; with no more, each is the best of all."""
+
 _BREAKOUTS = 20
 _ROUNDS, _RATE = 100, 0.5
-_SHORTLIST = 64
+_PLACES_TRIED = 1_000_000
 
 Pick = Callable[[Movers, Relief], Move | None]
 """Chooses the next move of a downgrade."""
@@ -44,17 +48,15 @@ def downgrade(
     if pick is None and state.tables.separable:
         slide(state, relief)
     movers = Movers(state)
-    while not state.feasible:
+    while not state.feasible and not stop():
         if pick is None and state.tables.separable:
-            moved = _some_moves(movers, relief, stop)
+            if not _some_moves(movers, relief, stop):
+                break
+        elif (move := (pick or Movers.best)(movers, relief)) is not None:
+            movers.take(move)
         else:
-            move = None if stop() else (pick or Movers.best)(movers, relief)
-            moved = move is not None
-            if move is not None:
-                movers.take(move)
-        if not moved:
-            return False
-    return True
+            break
+    return state.feasible
 
 
 def _some_moves(movers: Movers, relief: Relief, stop: Callable[[], bool]) -> bool:
@@ -129,9 +131,15 @@ def repair(state: State, stop: Callable[[], bool]) -> bool:
 
     Budgets that are still broken count double, again and again: what was a dead end under other
     weights is none any more [Morris1993]. That is tried from here, and then from the cheapest
-    selection that breaks the budgets least.
+    selection that breaks the budgets least. What is left then may be a move that breaks them more
+    and lets others mend them.
     """
-    return _break_out(state, stop) or _cheapest(state, stop) or _break_out(state, stop)
+    return (
+        _break_out(state, stop)
+        or _cheapest(state, stop)
+        or _break_out(state, stop)
+        or _detour(state, stop)
+    )
 
 
 def _break_out(state: State, stop: Callable[[], bool]) -> bool:
@@ -162,6 +170,15 @@ def _cheapest(state: State, stop: Callable[[], bool]) -> bool:
         excess = tables.shares(state.excess[:, None])[:, 0]
         logs += _RATE * excess / (np.abs(excess).max() * np.sqrt(k + 1))
     state.place(best)
+    return state.feasible
+
+
+def _detour(state: State, stop: Callable[[], bool]) -> bool:
+    movers, relief = Movers(state), Relief(state)
+    order = np.argsort(-relief.of(movers.units), kind="stable")
+    for place in order[~movers.closed[order]][: _PLACES_TRIED // len(order)].tolist():
+        if stop() or followed(movers, movers.move(place), relief, lambda _: state.feasible):
+            break
     return state.feasible
 
 

@@ -12,16 +12,20 @@ from bitwright.search.moves import Move, Score, State
 from bitwright.search.reduction import Integers
 from bitwright.search.scores import Gain, Relief
 
-_FAILURES = 5000
+_FAILURES = 3000
+"""Gains without a partner, one after the other, that end a round: fewer than a thousand groups of
+16 choices have, so that there every pair is looked at."""
+
 _TRIALS = 64
 _PLACES_TRIED = 200_000
+"""Chains that are tried, and a bound on trials times moves: every trial looks at all moves."""
 
 
 def exchange(movers: Movers, stop: Callable[[], bool]) -> bool:
     """Take pairs of a move that gains but does not fit and a partner that makes it fit.
 
-    A round looks at every such pair of two groups or ties, but for those with a group that an
-    exchange of the round has moved. Returns whether there was one that gains.
+    A round looks at the most promising gains first, for each at all partners of groups or ties that
+    the round has not moved; it ends after many in a row have found none. Returns whether one did.
     """
     gain, partners = Gain(movers.state), Partners(movers)
     gaining = np.flatnonzero((movers.loss < 0) & ~movers.closed)
@@ -46,7 +50,7 @@ def exchange(movers: Movers, stop: Callable[[], bool]) -> bool:
                 break
         else:
             failures += 1
-        # Elsewhere a move changes what others add, and where they stand.
+        # What links groups makes a move change what others add, and their places.
         if found and not movers.state.tables.separable:
             break
     return found
@@ -159,6 +163,10 @@ def chain(movers: Movers, stop: Callable[[], bool]) -> bool:
     downs = np.flatnonzero((movers.loss >= 0) & allowed & (left <= 0).all(axis=0))
     saved = state.tables.shares(np.maximum(-movers.units[:, downs], 0)).sum(axis=0)
     moved: set[int] = set()
+
+    def gains(added: int) -> bool:
+        return state.feasible and added < 0
+
     for places, score in (
         (_first(ups, movers.loss[ups], need, trials), Relief(state)),
         (_first(downs, movers.loss[downs], saved, trials), Gain(state)),
@@ -167,7 +175,7 @@ def chain(movers: Movers, stop: Callable[[], bool]) -> bool:
             if stop() or (moved and not state.tables.separable):
                 return bool(moved)
             if int(movers.owner[place]) not in moved:
-                moved |= _gained(movers, movers.move(place), score)
+                moved |= followed(movers, movers.move(place), score, gains)
     return bool(moved)
 
 
@@ -181,17 +189,16 @@ def _first(
     return first
 
 
-def _gained(movers: Movers, first: Move, score: Score) -> set[int]:
-    """Make a move and then the best ones of other groups; take all back where they do not gain.
+def followed(movers: Movers, first: Move, score: Score, kept: Callable[[int], bool]) -> set[int]:
+    """Make a move and then the best ones of other groups, and take all back unless they are kept.
 
-    Returns the groups that were moved for good.
+    `kept` is asked with what they add to the loss. Returns the groups that were moved for good.
     """
-    state = movers.state
     backs: list[Move] = []
     moved: set[int] = set()
     added, move = 0, first
     while True:
-        backs.append(state.back(move))
+        backs.append(movers.state.back(move))
         moved.update(g for g, _ in move)
         added += movers.take(move)
         keys = movers.keys(score)
@@ -200,7 +207,7 @@ def _gained(movers: Movers, first: Move, score: Score) -> set[int]:
         if keys[place] == np.inf:
             break
         move = movers.move(place)
-    if state.feasible and added < 0:
+    if kept(added):
         return moved
     for back in reversed(backs):
         movers.take(back)

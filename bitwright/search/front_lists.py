@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -24,18 +24,21 @@ MOST_STATES_IN_ALL = 2**26
 """What all lists together may come to without another limit: 400 MB, at times twice that."""
 
 _SLOWER = 64
+_MOST_EXACT = 2**12
+_TRIFLE = 2.0**-12
 
 
 @dataclass(frozen=True, eq=False)
 class MergedLists:
-    """The last list: totals by rising cost and falling loss, both above the least of every group.
+    """The last list: totals by rising cost, above the cheapest of every group, and falling loss.
 
-    Loss counts in `unit`. No total of the front lies more than `error` below the last one here that
-    costs no more.
+    Loss counts in `unit` above `least`. No total of the front lies more than `error` below the last
+    one here that costs no more.
     """
 
     cost: Integers
     loss: Integers
+    least: float
     unit: Fraction
     error: float
     order: NDArray[np.int64]
@@ -46,8 +49,9 @@ class MergedLists:
     def losses(self) -> NDArray[np.float64]:
         """The losses as floats."""
         if self.loss.dtype == object:
-            return np.array([float(loss * self.unit) for loss in self.loss.tolist()])
-        return self.loss * float(self.unit)
+            least = Fraction(self.least)
+            return np.array([float(least + loss * self.unit) for loss in self.loss.tolist()])
+        return self.least + self.loss * float(self.unit)
 
     def rows(self, points: NDArray[np.int64]) -> NDArray[np.int64]:
         """The rows of the table behind some totals, shape (len(points), G)."""
@@ -57,26 +61,30 @@ class MergedLists:
         return rows.T
 
 
-def merged_lists(
+def merged_lists(  # noqa: PLR0917
     table: ChoiceTable,
     capacity: int | None,
     session: SolveSession,
     allowed_loss: float = 0.0,
     hopeless: float = math.inf,
+    exact: bool = False,
 ) -> MergedLists | None:
     """Merge the rows of one group after the other into one list of totals, large cost ranges first.
 
     The table holds undominated rows only. Each list is thinned by its share of `allowed_loss`, and
     to half of its limit where it grows beyond it. None where that makes the error larger than
-    `hopeless`, or where time runs out.
+    `hopeless`, or where time runs out. Losses are Python integers with `exact`; short lists are
+    merged like that once more where anything was rounded, and for long ones that counts as error
+    where it could be more than a trifle of a total.
     """
     dearest = table.cost[table.start[1:] - 1]
     order = np.argsort(-dearest, kind="stable")
-    losses, unit = comparable(table.loss, table.start)
+    losses, unit, rounding = comparable(table.loss, table.start, exact)
+    rounding += table.rounding
     width = max(math.floor(Fraction(allowed_loss) / unit / len(order)) - 1, 0)
     error = float(width * len(order) * unit)
     limit = session.effort.states or min(MOST_STATES, MOST_STATES_IN_ALL // len(order))
-    if losses.dtype == object:
+    if exact:
         limit = max(limit // _SLOWER, 1)
     highest = int(dearest.sum())
     if capacity is not None:
@@ -98,7 +106,24 @@ def merged_lists(
         trail.append(parent, choice)
         if error > max(hopeless, allowed_loss) or session.out_of_time():
             return None
-    return MergedLists(states[0], states[1], unit, error, order, table.start, trail)
+    least = math.fsum(np.minimum.reduceat(table.loss, table.start[:-1]))
+    lists = MergedLists(
+        *states, least, unit, error + rounding, order=order, start=table.start, trail=trail
+    )
+    if error or not rounding:
+        return lists
+    if not exact and len(trail) * len(states[0]) <= _MOST_EXACT:
+        return merged_lists(table, capacity, session, exact=True)
+    return replace(lists, error=0.0) if rounding <= _TRIFLE * _smallest(lists, table) else lists
+
+
+def _smallest(lists: MergedLists, table: ChoiceTable) -> float:
+    """The smallest total in absolute value, or what comes next to it where that is 0 for certain."""
+    totals = np.abs(lists.losses)
+    if totals[-1] == 0.0 and lists.loss[-1] == 0:
+        above = table.loss - np.repeat(table.loss[table.start[1:] - 1], np.diff(table.start))
+        totals[-1] = above[above > 0].min(initial=math.inf)
+    return float(totals.min())
 
 
 def _thinned(loss: Integers, width: int) -> NDArray[np.int64]:

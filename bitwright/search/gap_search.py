@@ -84,6 +84,8 @@ class _Search:
         wanted = min(self._first_allowance(), self._above, most)
         while True:
             complete, size = self._look(wanted)
+            if self._above <= land.rounding:  # no float64 bound can tell the two apart
+                return Found(self._options, land.bound, True, searched, states)
             if not complete:
                 break
             searched, states = wanted, size

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.protocols import Proposal, SolveSession
 from bitwright.search.core import Core
@@ -30,25 +27,38 @@ def solve_knapsack(problem: AllocationProblem, session: SolveSession) -> Proposa
     that is left. Memory is linear in the choices and in the states.
     """
     cost = next(iter(problem.budgets), None)
-    groups = problem.once(groups_for, cost)
     if cost is None:
-        return _proposal(problem, groups.selection(groups.least_loss()))
+        return cheapest_in_loss(problem)
+    groups = problem.once(groups_for, cost)
     relaxation = relax(groups, cost, limit_of(problem, cost))
     if relaxation is None:
         return Proposal(None, complete=True)
     if not math.isfinite(relaxation.extent):
         return Proposal(groups.selection(relaxation.picked), complete=False)
     answer = search_core(Core(groups, cost, relaxation), session)
-    proposal = _proposal(problem, groups.selection(answer.picked), answer)
+    proposal = _proposal(problem, groups, answer)
     if proposal.complete or answer.gap:
         return proposal
-    answer = search_core(Core(groups, cost, relaxation, answer.picked), session)
-    return _proposal(problem, groups.selection(answer.picked), answer)
+    picked = answer.picked
+    if groups.rounding:
+        groups = problem.once(groups_for, cost, True)
+        relaxation = relax(groups, cost, limit_of(problem, cost)) or relaxation
+        picked = relaxation.picked
+    return _proposal(problem, groups, search_core(Core(groups, cost, relaxation, picked), session))
 
 
-def groups_for(problem: AllocationProblem, cost: str | None) -> Groups:
+def cheapest_in_loss(problem: AllocationProblem) -> Proposal:
+    """Propose the selection of least loss where there is no budget."""
+    groups = problem.once(groups_for, None)
+    if groups.rounding:
+        groups = problem.once(groups_for, None, True)
+    selection = groups.selection(groups.least_loss())
+    return Proposal(selection, complete=True, lower_bound=math.fsum(problem.loss[selection]))
+
+
+def groups_for(problem: AllocationProblem, cost: str | None, exact: bool = False) -> Groups:
     """The groups that all ties leave, for one cost or none; to be worked out `problem.once`."""
-    return merge_sides(problem, merge_ties(problem), cost)
+    return merge_sides(problem, merge_ties(problem), cost, exact)
 
 
 def limit_of(problem: AllocationProblem, cost: str) -> int:
@@ -59,12 +69,10 @@ def limit_of(problem: AllocationProblem, cost: str) -> int:
     return problem.costs[cost].in_units(budget)
 
 
-def _proposal(
-    problem: AllocationProblem, selection: NDArray[np.int64], answer: CoreAnswer | None = None
-) -> Proposal:
+def _proposal(problem: AllocationProblem, groups: Groups, answer: CoreAnswer) -> Proposal:
+    selection = groups.selection(answer.picked)
     loss = math.fsum(problem.loss[selection].tolist())
-    if answer is None or (
-        answer.certain and answer.gap == 0.0 and answer.rounding <= _CERTAIN * abs(loss)
-    ):
+    rounding = answer.rounding + groups.rounding
+    if answer.certain and answer.gap == 0.0 and rounding <= _CERTAIN * abs(loss):
         return Proposal(selection, complete=True, lower_bound=loss)
-    return Proposal(selection, complete=False, lower_bound=loss - answer.gap - answer.rounding)
+    return Proposal(selection, complete=False, lower_bound=loss - answer.gap - rounding)

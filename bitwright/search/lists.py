@@ -20,7 +20,6 @@ from bitwright.search.reduction import Integers
 
 _LOSS_BITS = 61
 _MOST_EXPONENT = 1000
-_RESOLVED = 2**10
 _MOST_CHOICES = np.iinfo(np.int16).max
 
 
@@ -97,37 +96,37 @@ def paired(
 
 def in_units(
     loss: NDArray[np.float64], base: NDArray[np.float64], unit: float
-) -> NDArray[np.int64]:
-    """Losses above a base as multiples of a unit, a power of two, with no rounding before that.
+) -> tuple[NDArray[np.int64], bool]:
+    """Losses above a base as multiples of a unit, a power of two, and whether these are rounded.
 
-    Sums of the multiples then compare without rounding.
+    Nothing is rounded before that, so that sums of the multiples compare like those of the losses.
     """
     difference = loss - base
     back = difference - loss
     error = (loss - (difference - back)) + (-base - back)
-    multiples = np.rint(difference / unit).astype(np.int64)
-    return multiples + np.rint(error / unit).astype(np.int64)
+    parts = np.stack([difference, error]) / unit
+    whole = np.rint(parts)
+    return whole.astype(np.int64).sum(axis=0), not np.array_equal(whole, parts)
 
 
 def comparable(
-    loss: NDArray[np.float64], start: NDArray[np.int64]
-) -> tuple[Integers, Fraction]:
-    """Losses above the least of every group as integers, and their unit.
+    loss: NDArray[np.float64], start: NDArray[np.int64], exact: bool
+) -> tuple[Integers, Fraction, float]:
+    """Losses above the least of every group as integers, their unit, and by how much sums are rounded.
 
-    Group g owns `start[g]` up to `start[g + 1]`, and its losses fall. Sums of one integer per group
-    fit into int64 where its units tell the closest losses of a group apart by far; else they are
-    Python integers, and exact.
+    Group g owns `start[g]` up to `start[g + 1]`. Sums of one integer per group fit into int64; with
+    `exact` they are Python integers, and nothing is rounded.
     """
-    first, last = start[:-1], start[1:] - 1
-    least = np.repeat(loss[last], np.diff(start))
-    unit = 2.0 ** -loss_exponent(float((loss[first] - loss[last]).sum()))
-    losses = in_units(loss, least, unit)
-    steps = loss[:-1] - loss[1:]
-    steps[last[:-1]] = 0.0
-    if steps[steps > 0].min(initial=np.inf) >= _RESOLVED * unit:
-        return losses, Fraction(unit)
-    exact, fine = exact_units(loss)
-    return exact - np.repeat(exact[last], np.diff(start)), fine
+    counts = np.diff(start)
+    if exact:
+        integers, fine = exact_units(loss)
+        least = np.minimum.reduceat(integers, start[:-1])
+        return integers - np.repeat(least, counts), fine, 0.0
+    lowest = np.minimum.reduceat(loss, start[:-1])
+    highest = np.maximum.reduceat(loss, start[:-1])
+    unit = 2.0 ** -loss_exponent(float((highest - lowest).sum()))
+    losses, rounded = in_units(loss, np.repeat(lowest, counts), unit)
+    return losses, Fraction(unit), unit * len(counts) if rounded else 0.0
 
 
 def exact_units(loss: NDArray[np.float64]) -> tuple[Integers, Fraction]:

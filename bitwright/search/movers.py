@@ -93,12 +93,11 @@ class Movers:
     def _look_at(
         self, rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], Integers, NDArray[np.bool_]]:
+        """What going to these rows adds to the loss and the units, and which are closed."""
         state = self.state
         base = state.at[state.tables.group[rows]]
-        loss, units = (
-            state.loss[rows] - state.loss[base],
-            state.units[:, rows] - state.units[:, base],
-        )
+        loss = state.loss[rows] - state.loss[base]
+        units = state.units[:, rows] - state.units[:, base]
         return loss, units, (rows == base) | ~state.open_rows(rows)
 
     def _look_at_ties(self, ties: Iterable[int]) -> None:

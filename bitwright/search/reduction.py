@@ -24,7 +24,8 @@ class Groups:
 
     Group g owns the rows `start[g]` up to `start[g + 1]`; row r stands for the choices
     `members[member_start[r]:member_start[r + 1]]` of the problem, one per layer of the group in the
-    order of the layers, and holds the sums of their losses and of their costs in exact units.
+    order of the layers, and holds the sums of their losses and of their costs in exact units. By
+    `rounding` at most a sum over all groups is off, for that of the losses or for a row left out.
     """
 
     start: NDArray[np.int64]
@@ -34,6 +35,7 @@ class Groups:
     member_start: NDArray[np.int64]
     group_of_layer: NDArray[np.int64]
     place_in_group: NDArray[np.int64]
+    rounding: float = 0.0
 
     def __post_init__(self) -> None:
         for array in (self.start, self.loss, *self.costs.values()):
@@ -84,9 +86,10 @@ def _merged(problem: AllocationProblem) -> Groups:
         lost = np.flatnonzero(group_of_layer == np.argmin(rows))
         raise InputError(f"tied layers {[problem.layers[i] for i in lost]} have no common choice")
     member_start = np.concatenate([[0], np.cumsum(np.repeat(sizes, rows))])
+    loss, rounding = summed_losses(problem.loss[members], member_start)
     return Groups(
         start=np.concatenate([[0], np.cumsum(rows)]),
-        loss=summed_losses(problem.loss[members], member_start),
+        loss=loss,
         costs={
             name: np.add.reduceat(column.units[members], member_start[:-1])
             for name, column in problem.costs.items()
@@ -95,6 +98,7 @@ def _merged(problem: AllocationProblem) -> Groups:
         member_start=member_start,
         group_of_layer=group_of_layer,
         place_in_group=_places(group_of_layer, sizes),
+        rounding=rounding,
     )
 
 
@@ -161,14 +165,16 @@ def _places(group_of_layer: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDAr
     return places
 
 
-def summed_losses(loss: NDArray[np.float64], start: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Correctly rounded sums of the pieces between the starts."""
+def summed_losses(
+    loss: NDArray[np.float64], start: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], float]:
+    """Correctly rounded sums of the pieces between the starts, and how far all may be off together."""
     sums, sizes = loss[start[:-1]], np.diff(start)
     pairs = start[:-1][sizes == 2]
     sums[sizes == 2] = loss[pairs] + loss[pairs + 1]
     for row in np.flatnonzero(sizes > 2):
         sums[row] = math.fsum(loss[start[row] : start[row + 1]])
-    return sums
+    return sums, 2.0**-53 * float(np.abs(sums[sizes > 1]).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +182,7 @@ class ChoiceTable:
     """What the rows of all groups take of one cost, and lose; all arrays but `start` have shape (M,).
 
     Group g owns the rows `start[g]` up to `start[g + 1]`. `cost` counts exact units above the group's
-    cheapest row, whose sum is `base`; `row` is the row of `Groups`.
+    cheapest row, whose sum is `base`; `row` is the row of `Groups`, and `rounding` that of theirs.
     """
 
     start: NDArray[np.int64]
@@ -184,6 +190,7 @@ class ChoiceTable:
     loss: NDArray[np.float64]
     row: NDArray[np.int64]
     base: int
+    rounding: float
 
     def __len__(self) -> int:
         return len(self.start) - 1
@@ -217,7 +224,7 @@ class ChoiceTable:
         group = np.searchsorted(self.start, rows, side="right") - 1
         start = np.searchsorted(group, np.arange(len(self.start)))
         cost = _narrow(self.cost[rows], start)
-        return ChoiceTable(start, cost, self.loss[rows], self.row[rows], self.base)
+        return ChoiceTable(start, cost, self.loss[rows], self.row[rows], self.base, self.rounding)
 
 
 def priced(groups: Groups, cost: str) -> ChoiceTable:
@@ -225,7 +232,8 @@ def priced(groups: Groups, cost: str) -> ChoiceTable:
     units, start = groups.costs[cost], groups.start
     least = np.minimum.reduceat(units, start[:-1])
     above = _narrow(units - np.repeat(least, start[1:] - start[:-1]), start)
-    return ChoiceTable(start, above, groups.loss, np.arange(len(units)), int(least.sum()))
+    row, base = np.arange(len(units)), int(least.sum())
+    return ChoiceTable(start, above, groups.loss, row, base, groups.rounding)
 
 
 def _rows_by_size(start: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

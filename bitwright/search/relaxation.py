@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -64,7 +63,7 @@ def exactly(
     """The relaxation with its multiplier, about another selection that fits, without any rounding.
 
     Multiplier, penalties and shortfall are Python integers of a unit, which comes with them, as do
-    all rows' losses.
+    all rows' losses. Infinite penalties are finite ones that no better answer can have.
     """
     losses, unit = exact_units(groups.loss)
     line = Fraction(relaxation.multiplier)
@@ -75,16 +74,15 @@ def exactly(
     base, cheapest = np.repeat(picked, counts), np.minimum.reduceat(units, start[:-1])
     value = (losses - losses[base]) + price * (units - units[base])
     fits = np.asarray(units - np.repeat(cheapest, counts) <= relaxation.capacity, dtype=bool)
-    value[~fits] = math.inf
-    lacking = np.minimum(np.minimum.reduceat(value, start[:-1]), 0)
-    penalty = np.maximum(value, 0)
-    others = penalty.copy()
-    others[picked] = math.inf
-    nearest = np.minimum.reduceat(others, start[:-1])
     room = relaxation.capacity + int(cheapest.sum() - units[picked].sum())
-    about = Relaxation(
-        relaxation.capacity, price, picked, room, penalty, nearest, -int(lacking.sum())
-    )
+    lacking = np.minimum(np.minimum.reduceat(np.where(fits, value, 0), start[:-1]), 0)
+    shortfall = -int(lacking.sum())
+    too_much = price * room + shortfall + 2 * len(value)
+    penalty = np.where(fits, np.maximum(value, 0), too_much)
+    others = penalty.copy()
+    others[picked] = too_much
+    nearest = np.minimum.reduceat(others, start[:-1])
+    about = Relaxation(relaxation.capacity, price, picked, room, penalty, nearest, shortfall)
     return about, losses, unit
 
 

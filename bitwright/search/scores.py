@@ -15,10 +15,10 @@ class Relief:
     """Scores moves by loss per relief: by how much less the budgets are broken.
 
     The relief of a move is the fall of sum_k weight_k * max(excess_k, 0) / room_k, the room being
-    what a budget leaves above the cheapest rows. What is saved beyond an excess relieves nothing,
-    and a budget that a move breaks counts against it. Only moves that relieve are permitted, and by
-    more than rounding: so the sum falls with every move that is made, no selection comes twice, and
-    a downgrade ends.
+    what a budget leaves above the cheapest rows: a cost that every choice has does not count, and a
+    scarce budget counts more. What is saved beyond an excess relieves nothing, and a budget that a
+    move breaks counts against it. Only moves that relieve are permitted, and by more than rounding:
+    so the sum falls with every move that is made, no selection comes twice, and a downgrade ends.
     """
 
     def __init__(self, state: State, weights: NDArray[np.float64] | None = None) -> None:

@@ -7,6 +7,7 @@ groups may ask for, only those stay that no other matches in both cost and loss.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +22,13 @@ from bitwright.search.reduction import Groups, Integers, connected, summed_losse
 MOST_COMBINATIONS = 2_000_000
 
 
-def merge_sides(problem: AllocationProblem, groups: Groups, cost: str | None) -> Groups:
+def merge_sides(
+    problem: AllocationProblem, groups: Groups, cost: str | None, exact: bool = False
+) -> Groups:
     """Merge the groups that ties of one side link; keeps every best answer for one cost, or none.
 
     With `cost` the rows are those undominated in that cost and the loss, without it those of least
-    loss. Raises `UnsupportedProblemError` where there are more than `MOST_COMBINATIONS`.
+    loss; with `exact` no rounding decides which these are, at some expense. Raises `UnsupportedProblemError` where there are more than `MOST_COMBINATIONS`.
     """
     ties = [tie for tie in problem.ties if tie.side != "all"]
     if not ties:
@@ -36,7 +39,7 @@ def merge_sides(problem: AllocationProblem, groups: Groups, cost: str | None) ->
     component = connected(len(groups), links)
     sizes = np.bincount(component)
     merged = [
-        _combine(problem, groups, np.flatnonzero(component == c), ties, cost)
+        _combine(problem, groups, np.flatnonzero(component == c), ties, cost, exact)
         for c in np.flatnonzero(sizes > 1)
     ]
     return _rebuilt(problem, groups, component, sizes, merged)
@@ -48,19 +51,21 @@ class _Combined:
 
     groups: NDArray[np.int64]
     rows: NDArray[np.int64]
+    rounding: float
 
 
-def _combine(
+def _combine(  # noqa: PLR0917
     problem: AllocationProblem,
     groups: Groups,
     members: NDArray[np.int64],
     ties: list[Tie],
     cost: str | None,
+    exact: bool,
 ) -> _Combined:
     """All combinations of the groups' rows that keep the ties, but for the dominated ones."""
     bits = _TiedBits(problem, groups, members, ties)
     known = np.full((1, len(bits.ties)), -1, dtype=np.int8)
-    losses = _comparable(groups, members)
+    losses, rounding = _comparable(groups, members, exact)
     costs = np.zeros(len(losses), dtype=np.int64) if cost is None else groups.costs[cost]
     loss, spent = np.zeros(1, losses.dtype), np.zeros(1, costs.dtype)
     trail = Trail()
@@ -89,19 +94,18 @@ def _combine(
         kept = _worth_taking(known, spent, loss)
         known, loss, spent = known[kept], loss[kept], spent[kept]
         trail.append(state[kept], choice[kept])
-    return _Combined(members, groups.start[members] + trail.choices(np.arange(len(loss))))
+    rows = groups.start[members] + trail.choices(np.arange(len(loss)))
+    return _Combined(members, rows, rounding)
 
 
-def _comparable(groups: Groups, members: NDArray[np.int64]) -> Integers:
-    """Losses of the component's rows as integers, so that no rounding decides which is lower."""
-    sizes = np.diff(groups.start)[members]
-    group = np.repeat(members, sizes)
+def _comparable(groups: Groups, members: NDArray[np.int64], exact: bool) -> tuple[Integers, float]:
+    """Losses of the component's rows as integers, and by how much sums of them are rounded."""
     rows = np.concatenate([np.arange(groups.start[g], groups.start[g + 1]) for g in members])
-    rows = rows[np.lexsort((-groups.loss[rows], group))]
-    exact, _ = comparable(groups.loss[rows], np.concatenate([[0], np.cumsum(sizes)]))
-    losses = np.zeros(len(groups.loss), dtype=exact.dtype)
-    losses[rows] = exact
-    return losses
+    start = np.concatenate([[0], np.cumsum(np.diff(groups.start)[members])])
+    own, _, rounding = comparable(groups.loss[rows], start, exact)
+    losses = np.zeros(len(groups.loss), dtype=own.dtype)
+    losses[rows] = own
+    return losses, rounding
 
 
 def _names(problem: AllocationProblem, groups: Groups, members: NDArray[np.int64]) -> list[str]:
@@ -183,9 +187,10 @@ def _rebuilt(
         counts.append(np.array([len(combined.rows)]))
     choices = np.concatenate(members)
     member_start = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+    loss, rounding = summed_losses(problem.loss[choices], member_start)
     return Groups(
         start=np.concatenate([[0], np.cumsum(np.concatenate(counts))]),
-        loss=summed_losses(problem.loss[choices], member_start),
+        loss=loss,
         costs={
             name: np.add.reduceat(column.units[choices], member_start[:-1])
             for name, column in problem.costs.items()
@@ -194,4 +199,5 @@ def _rebuilt(
         member_start=member_start,
         group_of_layer=group_of_layer,
         place_in_group=place,
+        rounding=rounding + math.fsum(combined.rounding for combined in merged),
     )

@@ -221,7 +221,10 @@ def test_sweep_of_a_solver_without_front():
         ({"costs": ["size"]}, "unknown cost 'size'; did you mean 'size_bits'"),
         ({"points": 0}, "points must be 1 or more, got 0"),
         ({"epsilon": -0.1}, "epsilon must be from 0 to below 1, got -0.1"),
-        ({"costs": ["peak_bytes"]}, "the peak cost 'peak_bytes' is only found by a sweep of budgets"),
+        (
+            {"costs": ["peak_bytes"]},
+            "the peak cost 'peak_bytes' is only found by a sweep of budgets",
+        ),
     ],
 )
 def test_bad_front_requests(arguments, message):
