@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bitwright.search.kernels import accelerated
 from bitwright.search.lists import States, in_units, loss_exponent
 from bitwright.search.reduction import Groups, Integers
-from bitwright.search.relaxation import ROUNDING, Relaxation, exactly
+from bitwright.search.relaxation import Relaxation, exactly
 
 _FIRST_PART = 256
 _SAFE = 2**60
@@ -75,9 +75,8 @@ class Core:
             relaxation, self._loss, self.scale = exactly(groups, cost, relaxation, picked)
             self._cost = self._cost.astype(object)
         else:
-            extent = relaxation.extent
-            self.rounding = ROUNDING * extent
-            unit = 2.0 ** -loss_exponent(4.0 * extent)
+            self.rounding = relaxation.rounding
+            unit = 2.0 ** -loss_exponent(4.0 * relaxation.extent)
         self.relaxation = relaxation
         self.prices = relaxation.multiplier, (1 if self.exact else unit)
         self._worth = relaxation.multiplier * relaxation.room + relaxation.shortfall + self.rounding

@@ -12,6 +12,7 @@ from bitwright.search.reduction import Groups, merge_ties
 from bitwright.search.relaxation import relax
 from bitwright.search.sides import merge_sides
 
+_MOST_EXACT = 2**18
 _CERTAIN = 1e-12
 """An answer counts as proved where rounding leaves less than this share of its loss open."""
 
@@ -37,7 +38,7 @@ def solve_knapsack(problem: AllocationProblem, session: SolveSession) -> Proposa
         return Proposal(groups.selection(relaxation.picked), complete=False)
     answer = search_core(Core(groups, cost, relaxation), session)
     proposal = _proposal(problem, groups, answer)
-    if proposal.complete or answer.gap:
+    if proposal.complete or answer.gap or len(groups.loss) > _MOST_EXACT:
         return proposal
     picked = answer.picked
     if groups.rounding:

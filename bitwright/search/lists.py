@@ -104,9 +104,9 @@ def in_units(
     difference = loss - base
     back = difference - loss
     error = (loss - (difference - back)) + (-base - back)
-    parts = np.stack([difference, error]) / unit
-    whole = np.rint(parts)
-    return whole.astype(np.int64).sum(axis=0), not np.array_equal(whole, parts)
+    parts = np.stack([difference, error])
+    whole = np.rint(parts / unit)
+    return whole.astype(np.int64).sum(axis=0), not np.array_equal(whole * unit, parts)
 
 
 def comparable(

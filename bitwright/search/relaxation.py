@@ -30,8 +30,8 @@ class Relaxation(NamedTuple):
     fit into the budget; `nearest` (G,) is the least penalty of another row. No selection within the
     budget has a loss below that of `picked` less `u * room + shortfall`; one that takes rows of
     penalties p, q, ... has none below that plus p + q + ... . `capacity` is what the budget leaves
-    above the cheapest rows, `room` what it leaves above the picked ones, `extent` what losses of
-    deviations can add up to: all figures are right to within `ROUNDING * extent`.
+    above the cheapest rows, `room` what it leaves above the picked ones. All penalties of selections
+    within the budget, added up exactly, are right to within `rounding`.
     """
 
     capacity: int
@@ -46,6 +46,11 @@ class Relaxation(NamedTuple):
     def extent(self) -> float:
         """What the losses of deviations can add up to, in absolute value."""
         return self.multiplier * (self.capacity + self.room) + 2.0**20 * self.shortfall
+
+    @property
+    def rounding(self) -> float:
+        """Eight roundings of float64, each at most 2**-53 of the extent."""
+        return 2.0**-50 * self.extent
 
 
 def relax(groups: Groups, cost: str, limit: int) -> Relaxation | None:
