@@ -14,7 +14,7 @@ from bitwright.search.boxes import boxed_front
 from bitwright.search.exact import solve_general
 from bitwright.search.front_lists import MergedLists, merged_lists
 from bitwright.search.hull import HullFront, hull_front
-from bitwright.search.knapsack import cheapest_in_loss, groups_for, limit_of
+from bitwright.search.knapsack import groups_for, limit_of, without_budget
 from bitwright.search.reduction import ChoiceTable, Groups, Integers, priced
 
 
@@ -61,7 +61,7 @@ class FrontSolver:
         if not _is_knapsack(problem, [] if cost is None else [cost]):
             return solve_general(problem, session)
         if cost is None:
-            return cheapest_in_loss(problem)
+            return without_budget(problem)
         if limit_of(problem, cost) < problem.once(front_table, cost)[1].base:
             return Proposal(None, complete=True)
         search = _Fronts(problem, cost)

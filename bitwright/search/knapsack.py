@@ -29,7 +29,7 @@ def solve_knapsack(problem: AllocationProblem, session: SolveSession) -> Proposa
     """
     cost = next(iter(problem.budgets), None)
     if cost is None:
-        return cheapest_in_loss(problem)
+        return without_budget(problem)
     groups = problem.once(groups_for, cost)
     relaxation = relax(groups, cost, limit_of(problem, cost))
     if relaxation is None:
@@ -48,7 +48,7 @@ def solve_knapsack(problem: AllocationProblem, session: SolveSession) -> Proposa
     return _proposal(problem, groups, search_core(Core(groups, cost, relaxation, picked), session))
 
 
-def cheapest_in_loss(problem: AllocationProblem) -> Proposal:
+def without_budget(problem: AllocationProblem) -> Proposal:
     """Propose the selection of least loss where there is no budget."""
     groups = problem.once(groups_for, None)
     if groups.rounding:

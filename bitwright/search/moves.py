@@ -60,7 +60,7 @@ class State:
                 self.units[:, coupling.rows] += coupling.units[:, own]
         single = tables.units[:, rows].sum(axis=1)
         # Every pairwise term was added to the rows of both its groups.
-        pairs = (self.units[:, rows].sum(axis=1) - single) // 1
+        pairs = (self.units[:, rows].sum(axis=1) - single) // 2
         self.excess = single + pairs - tables.limits
 
     @property

@@ -6,14 +6,17 @@ from hypothesis import given, settings
 
 from bitwright.problems.protocols import Effort
 from bitwright.problems.solution import Status
+from bitwright.search import front_lists
 from bitwright.search.door import front, solve
 from bitwright.search.exact import ExactSolver
 from bitwright.search.figures import front_figures
 from bitwright.search.front import FrontSolver
 from bitwright.search.hull import hull_front
+from bitwright.search.lists import Trail
 from bitwright.search.reduction import merge_ties, priced
+from bitwright.testing.brute_force import brute_force_front
 from tests.search.random_problems import budgeted, tables
-from tests.search.test_exact import correlated, large
+from tests.search.test_exact import correlated, large, spread
 
 FAST = settings(max_examples=100, deadline=None, derandomize=True)
 
@@ -90,6 +93,62 @@ def test_hull_of_many_groups_is_quick_and_close():
     assert hull.configurations[0] is not None
     table = priced(merge_ties(problem), "c").undominated()
     assert hull_front(table, None).epsilon < 0.01
+
+
+@pytest.mark.parametrize("most", [4, 60, 500, 5000])
+def test_long_lists_are_thinned_by_a_stated_error(most, monkeypatch):
+    """Without a limit of one's own lists stay as short as is stated, at an error that holds."""
+    problem = bitops_network()
+    true = front(problem, ["c"], FrontSolver())
+    monkeypatch.setattr(front_lists, "MOST_STATES", most)
+    rough = front(problem, ["c"], FrontSolver())
+    assert not rough.exact
+    assert rough.epsilon > 0
+    assert error_of(rough, true) <= rough.epsilon * (1 + 1e-9)
+    assert rough.epsilon <= hull_front(
+        priced(merge_ties(problem), "c").undominated(), None
+    ).epsilon * (1 + 1e-9)
+
+
+def test_all_lists_together_are_limited(monkeypatch):
+    """Many layers leave each list a smaller share of the states."""
+    monkeypatch.setattr(front_lists, "MOST_STATES_IN_ALL", 3000)
+    rough = front(bitops_network(), ["c"], FrontSolver())
+    assert not rough.exact
+    assert rough.epsilon < 0.1
+
+
+def test_thinned_lists_bound_the_best_answer(monkeypatch):
+    """The end of a thinned front comes with a bound that holds."""
+    problem = correlated(40, 4)
+    best = solve(problem, ExactSolver())
+    monkeypatch.setattr(front_lists, "MOST_STATES", 300)
+    short = solve(problem, FrontSolver())
+    assert short.status is Status.FEASIBLE
+    assert short.lower_bound <= best.loss <= short.loss
+
+
+@pytest.mark.parametrize("largest", [5, 40_000])
+def test_trail_finds_the_choices_back(largest):
+    """States are followed back through all lists, whether choices are few or very many."""
+    trail = Trail()
+    trail.append(np.array([0, 0]), np.array([largest, 1]))
+    trail.append(np.array([1, 0, 1]), np.array([2, largest, 3]))
+    assert trail.choices(np.array([0, 1, 2, 1])).tolist() == [
+        [1, 2], [largest, largest], [1, 3], [largest, largest],
+    ]  # fmt: skip
+    trail.append(np.array([2]), np.array([7]))
+    assert trail.choices(np.array([0])).tolist() == [[1, 3, 7]]
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(spread())
+def test_an_exact_front_is_whole_however_far_losses_are_apart(problem):
+    """Losses over hundreds of decades, or cancelling: no point is missing, to the last bit."""
+    found, true = front(problem, ["c"], FrontSolver()), brute_force_front(problem, "c")
+    assert found.exact
+    assert found.cost_values[:, 0].tolist() == [int(cost) for cost, _ in true]
+    assert found.losses.tolist() == [loss for _, loss in true]
 
 
 def test_hull_bounds_the_best_answer():

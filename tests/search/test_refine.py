@@ -12,8 +12,12 @@ from bitwright.problems.errors import InputError, MeasurementError
 from bitwright.problems.precision import Precision
 from bitwright.problems.terms import Interaction
 from bitwright.problems.ties import Tie
+from bitwright.search.exchanges import exchange
 from bitwright.search.measurements import Measurements
-from bitwright.search.refine import refine
+from bitwright.search.move_tables import move_tables
+from bitwright.search.movers import Movers
+from bitwright.search.moves import State
+from bitwright.search.refine import refine, upgrade
 from bitwright.testing.brute_force import brute_force, feasible
 from bitwright.testing.known_cases import tabulated
 from tests.search.random_problems import PAIRS, SIDES, budgeted
@@ -83,6 +87,21 @@ def test_no_exchange_of_two_gains_any_more(problem, data):
     refined = refine(problem, a_start(problem, data))
     loss = problem.evaluate(refined).loss
     for other in changes(problem, refined, 2):
+        assert problem.evaluate(other).loss >= loss - tolerance(problem)
+
+
+@FAST
+@given(budgeted(costs=2, peaks=True, same_lists=False), st.data())
+def test_exchanges_alone_leave_no_pair_that_gains(problem, data):
+    """Before any chain is tried, upgrades and exchanges have found every pair of moves that gains."""
+    tables = move_tables(problem)
+    state = State(tables, tables.rows_of(a_start(problem, data)))
+    movers, found = Movers(state), True
+    while found:
+        upgrade(movers, stop=lambda: False)
+        found = exchange(movers, stop=lambda: False)
+    loss = problem.evaluate(state.selection()).loss
+    for other in changes(problem, state.selection(), 2):
         assert problem.evaluate(other).loss >= loss - tolerance(problem)
 
 
