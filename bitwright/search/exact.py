@@ -8,11 +8,11 @@ from dataclasses import replace
 from bitwright.problems.errors import UnsupportedProblemError
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.protocols import Proposal, SolverTraits, SolveSession
-from bitwright.search.branching import Best, better, improved, search_branches
-from bitwright.search.gap_search import DEFAULT_STATES, search_gap
-from bitwright.search.knapsack import solve_knapsack
+from bitwright.search.general.branching import Best, better, improved, search_branches
+from bitwright.search.general.gap_search import DEFAULT_STATES, search_gap
+from bitwright.search.general.relaxed import relaxed, rounded
+from bitwright.search.one_budget.knapsack import solve_knapsack
 from bitwright.search.refine import refine_state
-from bitwright.search.relaxed import relaxed, rounded
 
 FIRST_STATES = 2**15
 """Length of the lists in the first search, which is enough for most problems."""

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from bitwright.problems.exact import plain
 from bitwright.problems.problem import AllocationProblem
-from bitwright.search.program_closest import closest
-from bitwright.search.program_form import form_of
-from bitwright.search.program_multipliers import Multipliers, Shares, strongest
+from bitwright.search.integer_program.closest import closest
+from bitwright.search.integer_program.form import form_of
+from bitwright.search.integer_program.multipliers import Multipliers, Shares, strongest
 from bitwright.search.reach import Reaches
 
 _FEW_LAYERS = 6

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.protocols import FrontProposal, Proposal, SolverTraits, SolveSession
-from bitwright.search.boxes import boxed_front
 from bitwright.search.exact import solve_general
-from bitwright.search.front_lists import MergedLists, merged_lists
-from bitwright.search.hull import HullFront, hull_front
-from bitwright.search.knapsack import groups_for, limit_of, without_budget
+from bitwright.search.general.boxes import boxed_front
+from bitwright.search.one_budget.front_lists import MergedLists, merged_lists
+from bitwright.search.one_budget.hull import HullFront, hull_front
+from bitwright.search.one_budget.knapsack import groups_for, limit_of, without_budget
 from bitwright.search.reduction import ChoiceTable, Groups, Integers, priced
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from bitwright.problems.errors import InputError
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.protocols import Proposal, SolverTraits, SolveSession
-from bitwright.search.downgrade import Pick, downgrade, least_rows, repair
 from bitwright.search.explain import contradiction, worded
-from bitwright.search.guidance import ChangingLoss, changing, measured
-from bitwright.search.measurements import Measurements
-from bitwright.search.move_tables import move_tables
-from bitwright.search.movers import Movers
-from bitwright.search.moves import State
+from bitwright.search.local.downgrade import Pick, downgrade, least_rows, repair
+from bitwright.search.local.guidance import ChangingLoss, changing, measured
+from bitwright.search.local.measurements import Measurements
+from bitwright.search.local.move_tables import move_tables
+from bitwright.search.local.movers import Movers
+from bitwright.search.local.moves import State
 from bitwright.search.refine import refine_measured, refine_state
 
 

@@ -21,15 +21,15 @@ from bitwright.problems.errors import UnsupportedProblemError
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.protocols import Proposal, SolverTraits, SolveSession
 from bitwright.search.explain import contradiction, worded
-from bitwright.search.program_bound import Bound, bound_of
-from bitwright.search.program_closest import agreeing, closest
-from bitwright.search.program_form import Form, form_of
-from bitwright.search.program_multipliers import Shares, strongest
-from bitwright.search.program_open import MOST_STATES, open_rows
-from bitwright.search.sides import merge_sides
+from bitwright.search.integer_program.bound import Bound, bound_of
+from bitwright.search.integer_program.closest import agreeing, closest
+from bitwright.search.integer_program.form import Form, form_of
+from bitwright.search.integer_program.multipliers import Shares, strongest
+from bitwright.search.integer_program.walk import MOST_STATES, open_rows
+from bitwright.search.one_budget.sides import merge_sides
 
 if TYPE_CHECKING:
-    from bitwright.search.program import Answer, Program
+    from bitwright.search.integer_program.program import Answer, Program
 
 _T = TypeVar("_T")
 
@@ -78,7 +78,7 @@ class _Run:
     def __init__(
         self, form: Form, session: SolveSession, pulp_solver: str | None, folder: str
     ) -> None:
-        from bitwright.search.program_solvers import BUNDLED_CBC
+        from bitwright.search.integer_program.solvers import BUNDLED_CBC
 
         self._form, self._session, self._folder = form, session, folder
         self._name = pulp_solver or BUNDLED_CBC
@@ -91,7 +91,7 @@ class _Run:
         is a much smaller program. That is solved again where what is left differs by much smaller
         losses than it did, so that their scale suits the solver's tolerances.
         """
-        from bitwright.search.program import Program
+        from bitwright.search.integer_program.program import Program
 
         form, session, kept, gap = self._form, self._session, self._form.fits, _FIRST_GAP
         program = Program(form, kept)
@@ -139,7 +139,7 @@ class _Run:
         Cuts lose no answer that holds. Where that goes on and on, the broken limits are lowered
         instead; what is claimed then is no longer a bound for the problem as given.
         """
-        from bitwright.search.program_solvers import leaves_no_gap
+        from bitwright.search.integer_program.solvers import leaves_no_gap
 
         form, bound, no_gap = self._form, -math.inf, not gap and leaves_no_gap(self._name)
         for attempt in range(_CUTS + _TIGHTENINGS):
@@ -161,7 +161,7 @@ class _Run:
 
     def _near(self, bound: Bound) -> Answer | None:
         """A configuration at hand that meets the budgets, if there is one: solvers overlook some."""
-        from bitwright.search.program import Answer
+        from bitwright.search.integer_program.program import Answer
 
         form = self._form
         for rows in (agreeing(form, bound.penalty), closest(form)):
@@ -180,7 +180,7 @@ class _Run:
             return None
 
     def _solver(self, *, relaxed: bool = False, gap: float = 0.0) -> Any:
-        from bitwright.search.program_solvers import pulp_solver
+        from bitwright.search.integer_program.solvers import pulp_solver
 
         effort, left = self._session.effort, None
         if effort.seconds is not None:

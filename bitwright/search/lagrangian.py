@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.protocols import Proposal, SolverTraits, SolveSession
-from bitwright.search.movers import Movers
+from bitwright.search.general.relaxed import relaxed, rounded
+from bitwright.search.local.movers import Movers
 from bitwright.search.refine import upgrade
-from bitwright.search.relaxed import relaxed, rounded
 
 
 class LagrangianSolver:

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from bitwright.problems.errors import InputError
 from bitwright.problems.exact import plain
 from bitwright.problems.problem import AllocationProblem
-from bitwright.search.exchanges import chain, exchange, matched, move_coupled
-from bitwright.search.measurements import Measurements
-from bitwright.search.move_tables import move_tables
-from bitwright.search.movers import Movers
-from bitwright.search.moves import Move, State
-from bitwright.search.scores import Gain
+from bitwright.search.local.exchanges import chain, exchange, matched, move_coupled
+from bitwright.search.local.measurements import Measurements
+from bitwright.search.local.move_tables import move_tables
+from bitwright.search.local.movers import Movers
+from bitwright.search.local.moves import Move, State
+from bitwright.search.local.scores import Gain
 
 
 def refine(

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from bitwright.problems.errors import UnsupportedProblemError
 from bitwright.problems.precision import Precision
 from bitwright.problems.protocols import Effort, SolveSession
-from bitwright.search.boxes import boxed_front
+from bitwright.search.general.boxes import boxed_front
 from bitwright.testing.brute_force import brute_force_front
 from bitwright.testing.known_cases import tabulated
 from tests.search.random_problems import PAIRS, SIDES, budgeted

@@ -15,9 +15,9 @@ from bitwright.problems.budgets import Budget
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.protocols import Effort, SolveSession
 from bitwright.problems.solution import Status
-from bitwright.search import core_search
 from bitwright.search.door import solve
 from bitwright.search.exact import ExactSolver
+from bitwright.search.one_budget import core_search
 from bitwright.testing.brute_force import brute_force
 from bitwright.testing.known_cases import tabulated
 

@@ -16,9 +16,9 @@ from bitwright.problems.ties import Tie
 from bitwright.search.door import solve
 from bitwright.search.explain import contradiction, in_short, unreachable, worded
 from bitwright.search.ilp import IlpSolver
-from bitwright.search.program_closest import closest
-from bitwright.search.program_form import form_of
-from bitwright.search.program_multipliers import solve_game
+from bitwright.search.integer_program.closest import closest
+from bitwright.search.integer_program.form import form_of
+from bitwright.search.integer_program.multipliers import solve_game
 from bitwright.search.reach import Reaches
 from bitwright.search.rows import budget_rows
 from bitwright.testing.brute_force import brute_force, feasible

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 
 from bitwright.problems.protocols import Effort
 from bitwright.problems.solution import Status
-from bitwright.search import front_lists
 from bitwright.search.door import front, solve
 from bitwright.search.exact import ExactSolver
 from bitwright.search.figures import front_figures
 from bitwright.search.front import FrontSolver
-from bitwright.search.hull import hull_front
-from bitwright.search.lists import Trail
+from bitwright.search.one_budget import front_lists
+from bitwright.search.one_budget.hull import hull_front
+from bitwright.search.one_budget.lists import Trail
 from bitwright.search.reduction import merge_ties, priced
 from bitwright.testing.brute_force import brute_force_front
 from tests.search.random_problems import budgeted, tables

@@ -9,8 +9,8 @@ from bitwright.problems.errors import UnsupportedProblemError
 from bitwright.problems.precision import Precision
 from bitwright.problems.terms import Interaction
 from bitwright.problems.ties import Tie
-from bitwright.search.lagrangian_oracle import ModelOracle
-from bitwright.search.modelling import model_of
+from bitwright.search.general.lagrangian_oracle import ModelOracle
+from bitwright.search.general.modelling import model_of
 from bitwright.testing.known_cases import tabulated
 
 

@@ -6,12 +6,12 @@ import pytest
 from bitwright.problems.exact import plain
 from bitwright.problems.protocols import Effort, SolveSession
 from bitwright.problems.solution import Status
-from bitwright.search.deviations import DeviationList, States
 from bitwright.search.door import solve
 from bitwright.search.exact import ExactSolver
-from bitwright.search.halves import Half
-from bitwright.search.lists import Trail
-from bitwright.search.meeting import Limits, best_pair
+from bitwright.search.general.deviations import DeviationList, States
+from bitwright.search.general.halves import Half
+from bitwright.search.general.meeting import Limits, best_pair
+from bitwright.search.one_budget.lists import Trail
 from tests.search.milp import milp_answer
 from tests.search.test_frontiers import linked
 from tests.search.test_multipliers import linear_bound, random_problem

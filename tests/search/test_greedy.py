@@ -13,12 +13,12 @@ from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.protocols import Effort, SolveSession
 from bitwright.problems.solution import Status
 from bitwright.problems.ties import Tie
-from bitwright.search import downgrade as downgrades
 from bitwright.search.door import solve
-from bitwright.search.downgrade import downgrade, least_rows
 from bitwright.search.greedy import GreedySolver
-from bitwright.search.move_tables import move_tables
-from bitwright.search.moves import State
+from bitwright.search.local import downgrade as downgrades
+from bitwright.search.local.downgrade import downgrade, least_rows
+from bitwright.search.local.move_tables import move_tables
+from bitwright.search.local.moves import State
 from bitwright.testing.brute_force import brute_force
 from bitwright.testing.known_cases import tabulated
 from bitwright.testing.solver_contract import SolverContract, TableObjective

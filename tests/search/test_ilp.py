@@ -21,15 +21,15 @@ from bitwright.problems.protocols import Effort, SolveSession
 from bitwright.problems.solution import Status
 from bitwright.problems.terms import Interaction
 from bitwright.problems.ties import Tie
-from bitwright.search import program_solvers
 from bitwright.search.door import solve
 from bitwright.search.exact import ExactSolver
 from bitwright.search.ilp import IlpSolver
-from bitwright.search.program import Program
-from bitwright.search.program_bound import bound_of
-from bitwright.search.program_form import form_of
-from bitwright.search.program_open import open_rows
-from bitwright.search.program_solvers import pulp_solver
+from bitwright.search.integer_program import solvers as program_solvers
+from bitwright.search.integer_program.bound import bound_of
+from bitwright.search.integer_program.form import form_of
+from bitwright.search.integer_program.program import Program
+from bitwright.search.integer_program.solvers import pulp_solver
+from bitwright.search.integer_program.walk import open_rows
 from bitwright.testing.brute_force import brute_force, feasible
 from bitwright.testing.known_cases import tabulated
 from tests.search.random_problems import PAIRS, SIDES, budgeted

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from bitwright.problems.errors import InputError, MissingDependencyError
 from bitwright.search import kernels
-from bitwright.search.core import Core, gathered
-from bitwright.search.core_search import advanced
 from bitwright.search.door import front, solve
 from bitwright.search.exact import ExactSolver
 from bitwright.search.figures import added, compensated
 from bitwright.search.front import FrontSolver
-from bitwright.search.knapsack import groups_for
-from bitwright.search.lists import followed, joined, paired
-from bitwright.search.relaxation import Relaxation, relaxed
+from bitwright.search.one_budget.core import Core, gathered
+from bitwright.search.one_budget.core_search import advanced
+from bitwright.search.one_budget.knapsack import groups_for
+from bitwright.search.one_budget.lists import followed, joined, paired
+from bitwright.search.one_budget.relaxation import Relaxation, relaxed
 from bitwright.testing.known_cases import tabulated
 from tests.search.random_problems import SIDES, budgeted, tables
 

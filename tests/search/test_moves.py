@@ -10,10 +10,10 @@ from bitwright.problems.errors import InputError
 from bitwright.problems.precision import Precision
 from bitwright.problems.terms import Interaction
 from bitwright.problems.ties import Tie
-from bitwright.search.downgrade import least_rows
-from bitwright.search.move_tables import move_tables
-from bitwright.search.movers import Movers
-from bitwright.search.moves import State
+from bitwright.search.local.downgrade import least_rows
+from bitwright.search.local.move_tables import move_tables
+from bitwright.search.local.movers import Movers
+from bitwright.search.local.moves import State
 from bitwright.testing.brute_force import feasible
 from bitwright.testing.known_cases import tabulated
 from tests.search.random_problems import PAIRS, SIDES, budgeted

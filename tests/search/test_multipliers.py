@@ -5,9 +5,9 @@ import pytest
 from scipy.optimize import linprog
 
 from bitwright.problems.precision import Precision
-from bitwright.search.lagrangian_oracle import ModelOracle
-from bitwright.search.modelling import model_of, whole_model
-from bitwright.search.multipliers import best_multipliers
+from bitwright.search.general.lagrangian_oracle import ModelOracle
+from bitwright.search.general.modelling import model_of, whole_model
+from bitwright.search.general.multipliers import best_multipliers
 from bitwright.testing.known_cases import tabulated
 
 

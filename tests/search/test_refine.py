@@ -12,11 +12,11 @@ from bitwright.problems.errors import InputError, MeasurementError
 from bitwright.problems.precision import Precision
 from bitwright.problems.terms import Interaction
 from bitwright.problems.ties import Tie
-from bitwright.search.exchanges import exchange
-from bitwright.search.measurements import Measurements
-from bitwright.search.move_tables import move_tables
-from bitwright.search.movers import Movers
-from bitwright.search.moves import State
+from bitwright.search.local.exchanges import exchange
+from bitwright.search.local.measurements import Measurements
+from bitwright.search.local.move_tables import move_tables
+from bitwright.search.local.movers import Movers
+from bitwright.search.local.moves import State
 from bitwright.search.refine import refine, upgrade
 from bitwright.testing.brute_force import brute_force, feasible
 from bitwright.testing.known_cases import tabulated

@@ -8,11 +8,11 @@ import pytest
 from bitwright.problems.errors import UnsupportedProblemError
 from bitwright.problems.precision import Precision
 from bitwright.problems.ties import Tie
-from bitwright.search import sides
 from bitwright.search.door import solve
 from bitwright.search.exact import ExactSolver
+from bitwright.search.one_budget import sides
+from bitwright.search.one_budget.sides import merge_sides
 from bitwright.search.reduction import merge_ties
-from bitwright.search.sides import merge_sides
 from bitwright.testing.known_cases import tabulated
 
 BITS = [Precision(w, a) for w in (2, 4, 8) for a in (4, 8)]

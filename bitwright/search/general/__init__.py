@@ -1,0 +1,1 @@
+"""Several budgets, pairwise terms, peaks and ties of one side: the search of the duality gap."""

@@ -1,0 +1,1 @@
+"""Moves of one layer, or of tied ones, and what heuristics make of them."""

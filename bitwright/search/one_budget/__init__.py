@@ -1,0 +1,1 @@
+"""One budget and ties: the multiple-choice knapsack problem, and its front."""
