@@ -41,7 +41,7 @@ def assembled(
     if points is not None:
         chosen, left_out = _spread(proposal.cost_values, proposal.losses, points)
     size = max(_CHOICES_AT_ONCE // len(problem), 1)
-    parts = [chosen[k : k + size] for k in range(0, len(chosen), size)]
+    parts = [chosen[k : k + size] for k in range(0, max(len(chosen), 1), size)]
     found = [front_figures(problem, solver, proposal.selections(p), costs) for p in parts]
     values = np.concatenate([v for v, _ in found])
     losses = np.concatenate([loss for _, loss in found])

@@ -95,7 +95,7 @@ def test_hull_of_many_groups_is_quick_and_close():
     assert hull_front(table, None).epsilon < 0.01
 
 
-@pytest.mark.parametrize("most", [4, 60, 500, 5000])
+@pytest.mark.parametrize("most", [4, 60, 500, 3000])
 def test_long_lists_are_thinned_by_a_stated_error(most, monkeypatch):
     """Without a limit of one's own lists stay as short as is stated, at an error that holds."""
     problem = bitops_network()
@@ -112,10 +112,10 @@ def test_long_lists_are_thinned_by_a_stated_error(most, monkeypatch):
 
 def test_all_lists_together_are_limited(monkeypatch):
     """Many layers leave each list a smaller share of the states."""
-    monkeypatch.setattr(front_lists, "MOST_STATES_IN_ALL", 3000)
+    monkeypatch.setattr(front_lists, "MOST_STATES_IN_ALL", 30_000)
     rough = front(bitops_network(), ["c"], FrontSolver())
     assert not rough.exact
-    assert rough.epsilon < 0.1
+    assert rough.epsilon < 0.02
 
 
 def test_thinned_lists_bound_the_best_answer(monkeypatch):

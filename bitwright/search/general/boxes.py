@@ -59,9 +59,9 @@ def boxed_front(
             -1, len(costs)
         ),
         losses=losses[kept],
-        selections=lambda which: np.stack(
-            [budget_space.model.selection(chosen[i].options) for i in which]
-        ),
+        selections=lambda which: np.array(
+            [budget_space.model.selection(chosen[i].options) for i in which], dtype=np.int64
+        ).reshape(-1, len(problem)),
         exact=reached == 0.0,
         epsilon=reached,
     )

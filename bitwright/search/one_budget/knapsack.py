@@ -45,7 +45,8 @@ def solve_knapsack(problem: AllocationProblem, session: SolveSession) -> Proposa
         groups = problem.once(groups_for, cost, True)
         relaxation = relax(groups, cost, limit_of(problem, cost)) or relaxation
         picked = relaxation.picked
-    return _proposal(problem, groups, search_core(Core(groups, cost, relaxation, picked), session))
+    answer = search_core(Core(groups, cost, relaxation, picked), session)
+    return _proposal(problem, groups, answer, exact=True)
 
 
 def without_budget(problem: AllocationProblem) -> Proposal:
@@ -70,10 +71,15 @@ def limit_of(problem: AllocationProblem, cost: str) -> int:
     return problem.costs[cost].in_units(budget)
 
 
-def _proposal(problem: AllocationProblem, groups: Groups, answer: CoreAnswer) -> Proposal:
+def _proposal(
+    problem: AllocationProblem, groups: Groups, answer: CoreAnswer, exact: bool = False
+) -> Proposal:
+    """An answer as a proposal; after an exact search only what ties round is left in doubt."""
     selection = groups.selection(answer.picked)
-    loss = math.fsum(problem.loss[selection].tolist())
+    losses = problem.loss[selection].tolist()
+    loss = math.fsum(losses)
     rounding = answer.rounding + groups.rounding
-    if answer.certain and answer.gap == 0.0 and rounding <= _CERTAIN * abs(loss):
+    size = math.fsum(map(abs, losses)) if exact else abs(loss)
+    if answer.certain and answer.gap == 0.0 and rounding <= _CERTAIN * size:
         return Proposal(selection, complete=True, lower_bound=loss)
     return Proposal(selection, complete=False, lower_bound=loss - answer.gap - rounding)
