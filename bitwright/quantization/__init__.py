@@ -1,6 +1,8 @@
 """Quantizing networks: grids, calibration, running a bit configuration, and training (QAT)."""
 
 from bitwright.quantization.apply import AppliedConfiguration as AppliedConfiguration
+from bitwright.quantization.apply import AppliedQuantizers as AppliedQuantizers
+from bitwright.quantization.apply import applied_quantizers as applied_quantizers
 from bitwright.quantization.apply import apply_configuration as apply_configuration
 from bitwright.quantization.apply import quantized_copy as quantized_copy
 from bitwright.quantization.calibration import Calibration as Calibration
@@ -17,12 +19,14 @@ from bitwright.quantization.training import fit as fit
 
 __all__ = [
     "AppliedConfiguration",
+    "AppliedQuantizers",
     "Calibration",
     "GridQuantizer",
     "QuantizationGrid",
     "Quantizer",
     "TrainingRecipe",
     "affine_grid",
+    "applied_quantizers",
     "apply_configuration",
     "calibrate",
     "fake_quantize",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from contextlib import ExitStack
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 from torch import nn
 from torch.nn.utils import parametrize
@@ -72,6 +73,28 @@ def quantized_copy(
     twin = copy.deepcopy(model)
     apply_configuration(twin, configuration, calibration)
     return twin
+
+
+@dataclass(frozen=True, eq=False)
+class AppliedQuantizers:
+    """The quantizers at work on one layer; None for a side that stays in float32."""
+
+    weight: Quantizer | None
+    input: Quantizer | None
+
+
+def applied_quantizers(model: nn.Module) -> dict[str, AppliedQuantizers]:
+    """The quantizers of a quantized model, by layer, in their present state; empty for a float one."""
+    found = {}
+    for name, module in model.named_modules():
+        weight = None
+        if parametrize.is_parametrized(module, "weight"):
+            quantizer = module.parametrizations.weight[0]
+            weight = quantizer if isinstance(quantizer, Quantizer) else None
+        input_ = module._modules.get(INPUT_QUANTIZER)
+        if weight is not None or input_ is not None:
+            found[name] = AppliedQuantizers(weight, cast("Quantizer | None", input_))
+    return found
 
 
 def _quantize_weight(name: str, layer: Layer, quantizer: Quantizer, undo: ExitStack) -> None:

@@ -12,6 +12,7 @@ from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError
 from bitwright.problems.precision import FLOAT32, Precision
 from bitwright.quantization import (
+    applied_quantizers,
     apply_configuration,
     calibrate,
     fake_quantize,
@@ -228,3 +229,17 @@ def test_a_quantized_model_keeps_its_grids_in_the_state_dict(model, batches, cal
                 tensor.mul_(1.25)
     other.load_state_dict(first.state_dict())
     assert torch.equal(first(*batches[0]), other(*batches[0]))
+
+
+def test_the_quantizers_at_work_are_named_by_layer(model, calibration):
+    """Every quantized side of every layer is found under the layer's name, and none of a float model."""
+    assert applied_quantizers(model) == {}
+    names = LAYERS[:2]
+    bits = {names[0]: Precision(4, 8), names[1]: Precision(3, 32)}
+    with apply_configuration(model, BitConfiguration(bits), calibration):
+        found = applied_quantizers(model)
+        assert list(found) == list(names)
+        assert found[names[0]].weight.grid.quant_max == 7
+        assert found[names[0]].input.grid.quant_max == 255
+        assert found[names[1]].weight.grid.quant_max == 3
+        assert found[names[1]].input is None
