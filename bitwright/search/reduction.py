@@ -172,9 +172,23 @@ def summed_losses(
     sums, sizes = loss[start[:-1]], np.diff(start)
     pairs = start[:-1][sizes == 2]
     sums[sizes == 2] = loss[pairs] + loss[pairs + 1]
+    errors = np.zeros_like(sums)
+    errors[sizes == 2] = _errors_of_pairs(loss[pairs], loss[pairs + 1])
     for row in np.flatnonzero(sizes > 2):
-        sums[row] = math.fsum(loss[start[row] : start[row + 1]])
-    return sums, 2.0**-53 * float(np.abs(sums[sizes > 1]).sum())
+        pieces = loss[start[row] : start[row + 1]].tolist()
+        sums[row] = math.fsum(pieces)
+        errors[row] = math.fsum([*pieces, -sums[row]])
+    return sums, float(np.abs(errors).sum())
+
+
+def _errors_of_pairs(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What rounding takes from a + b, exactly.
+
+    .. [Knuth] Knuth: The Art of Computer Programming, volume 2, section 4.2.2, theorem B.
+    """
+    total = a + b
+    b_kept = total - a
+    return np.asarray((a - (total - b_kept)) + (b - b_kept))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from bitwright.problems.errors import InputError
 from bitwright.problems.precision import Precision
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.ties import Tie
-from bitwright.search.reduction import merge_ties, priced
+from bitwright.search.reduction import merge_ties, priced, summed_losses
 from bitwright.testing.known_cases import tabulated
 from tests.search.random_problems import tables
 
@@ -116,3 +117,14 @@ def test_a_hundred_thousand_groups_take_less_than_a_second():
     table = priced(merge_ties(problem), "c").undominated()
     assert time.perf_counter() - started < 3
     assert len(table) == n - 10_000
+
+
+def test_sums_of_ties_know_their_rounding_exactly():
+    """Sums are correctly rounded, and what rounding took is the exact difference, 0 where none was."""
+    loss = np.array([0.1, 0.0, 0.1, 0.2, 1e16, 1.0, -1e16, 0.5])
+    start = np.array([0, 2, 4, 7, 8])
+    sums, rounding = summed_losses(loss, start)
+    assert sums.tolist() == [0.1, 0.1 + 0.2, 1.0, 0.5]
+    exact = Fraction(0.1) + Fraction(0.2) - Fraction(0.1 + 0.2)
+    assert Fraction(rounding) == abs(exact)
+    assert summed_losses(loss[:2], start[:2])[1] == 0.0
