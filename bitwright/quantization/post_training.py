@@ -11,12 +11,12 @@ from torch import nn
 from bitwright.networks import TracedNetwork, read_network
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError, nearest
+from bitwright.quantization.adaptive_rounding import RoundingRecipe, round_adaptively
 from bitwright.quantization.apply import quantized_copy
 from bitwright.quantization.bias_correction import correct_biases
 from bitwright.quantization.calibration import Calibration, calibrate
 from bitwright.quantization.equalization import equalize_layers
 from bitwright.quantization.folding import fold_batch_norms
-from bitwright.quantization.rounding import RoundingRecipe, round_adaptively
 
 STEPS = ("fold", "equalize", "adaround", "bias_correction")
 """Steps of post-training quantization in the order in which they run."""
