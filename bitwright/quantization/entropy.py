@@ -17,6 +17,9 @@ from bitwright.quantization.histograms import Histogram
 USUAL_START = 128
 """The first bin that is tried at 8 bits, as in the literature; never fewer bins than levels."""
 
+_SMOOTHING = 1e-4
+"""Counts that Q is given in an empty last bin, on which P piles what is cut off."""
+
 _CANDIDATES_AT_ONCE = 1024
 
 
@@ -31,6 +34,8 @@ def entropy_threshold(histogram: Histogram, bits: int, *, unsigned: bool) -> flo
     if len(counts) <= start:
         return len(counts) * histogram.width
     counts[0] = counts[1]  # zeros are exact at any scale: their spike must not decide
+    if not counts.any():
+        return len(counts) * histogram.width
     sizes = np.arange(start, len(counts) + 1)
     found = np.concatenate(
         [
@@ -38,8 +43,6 @@ def entropy_threshold(histogram: Histogram, bits: int, *, unsigned: bool) -> flo
             for part in np.array_split(sizes, -(-len(sizes) // _CANDIDATES_AT_ONCE))
         ]
     )
-    if not np.isfinite(found).any():
-        return len(counts) * histogram.width
     # Equal divergences differ in their last digits, by the order in which they were added.
     best = int(sizes[np.flatnonzero(found <= found.min() + 1e-12)[-1]])
     return best * histogram.width
@@ -48,14 +51,12 @@ def entropy_threshold(histogram: Histogram, bits: int, *, unsigned: bool) -> flo
 def _divergences(
     counts: NDArray[np.float64], sizes: NDArray[np.int64], levels: int
 ) -> NDArray[np.float64]:
-    """KL(P, Q) for the cuts at these numbers of bins; infinite where P has mass and Q has none.
+    """KL(P, Q) for the cuts at these numbers of bins.
 
     All from running sums: within a level Q is constant, so that the level's sum of P log Q needs
     its mass and its number of bins alone.
     """
     total = counts.sum()
-    if not total:
-        return np.full(len(sizes), np.inf)
     mass = np.concatenate([[0.0], counts.cumsum()])
     filled = np.concatenate([[0], (counts > 0).cumsum()])
     own = np.concatenate([[0.0], _x_log_x(counts).cumsum()])
@@ -64,12 +65,12 @@ def _divergences(
     level_filled = np.maximum(np.diff(filled[edges], axis=1), 1)
     cross = (_x_log_x(level_mass) - level_mass * np.log(level_filled)).sum(axis=1)
     last, tail = counts[sizes - 1], total - mass[sizes]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        last_level = np.where(last > 0, np.log(level_mass[:, -1] / level_filled[:, -1]), -np.inf)
-        cross += np.where(tail > 0, tail * last_level, 0.0)
-        self_term = own[sizes] - _x_log_x(last) + _x_log_x(last + tail)
-        divergence = (self_term - cross) / total - np.log(total) + np.log(mass[sizes])
-    return np.where(mass[sizes] > 0, divergence, np.inf)
+    last_q = np.where(last > 0, level_mass[:, -1] / level_filled[:, -1], _SMOOTHING)
+    cross += tail * np.log(last_q)
+    self_term = own[sizes] - _x_log_x(last) + _x_log_x(last + tail)
+    told = mass[sizes] + np.where(last > 0, 0.0, _SMOOTHING)
+    divergence: NDArray[np.float64] = (self_term - cross) / total - np.log(total) + np.log(told)
+    return divergence
 
 
 def _x_log_x(values: NDArray[np.float64]) -> NDArray[np.float64]:
