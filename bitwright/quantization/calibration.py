@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from bitwright.networks import TRANSPOSED, Layer, evaluation_mode, failures_reported, layers_of
 from bitwright.problems.errors import InputError, MeasurementError, nearest
 from bitwright.problems.network import NetworkDescription
-from bitwright.quantization.clipping import ACTIVATION_RULES, WEIGHT_RULES
-from bitwright.quantization.grids import QuantizationGrid, affine_grid, symmetric_grid
+from bitwright.quantization.clipping import (
+    Scheme,
+    activation_scheme_for,
+    find_rule,
+    grid_of,
+)
+from bitwright.quantization.grids import QuantizationGrid
 from bitwright.quantization.observers import ObservedValues, Observer
+
+GRANULARITIES = {"channel": 1, "tensor": None}
+"""How many output channels share a scale; `group:N` stands for any other number."""
+
+OPTIONS = {
+    "weight_scheme": ("symmetric", "affine"),
+    "activation_scheme": ("affine", "symmetric"),
+    "activation_ranges": ("static", "dynamic"),
+}
+"""What the options of a calibration can be; the first is what it is unless named."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +38,7 @@ class Calibration:
     """The grids of a network's weights and layer inputs, at any bit-width.
 
     Weights are those of the moment of calibration, by layer, with the channels first. Grids are
-    made when first asked for.
+    made when first asked for. The options are those of `calibrate`.
     """
 
     weight_rule: str
@@ -30,9 +46,21 @@ class Calibration:
     weights: Mapping[str, Tensor] = field(repr=False)
     channel_axes: Mapping[str, int] = field(repr=False)
     inputs: Mapping[str, ObservedValues] = field(repr=False)
+    weight_scheme: Scheme = "symmetric"
+    weight_granularity: str = "channel"
+    activation_scheme: Scheme = "affine"
+    activation_ranges: Literal["static", "dynamic"] = "static"
     _grids: dict[tuple[str, str, int], QuantizationGrid] = field(
         default_factory=dict, init=False, repr=False
     )
+
+    def __post_init__(self) -> None:
+        find_rule("weight", self.weight_rule)
+        find_rule("activation", self.activation_rule)
+        group_size(self.weight_granularity)
+        for option, known in OPTIONS.items():
+            if (choice := getattr(self, option)) not in known:
+                raise InputError(f"{option} {choice!r} is unknown; {nearest(choice, known)}")
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -40,12 +68,21 @@ class Calibration:
         return tuple(self.weights)
 
     def weight_grid(self, layer: str, bits: int) -> QuantizationGrid:
-        """Symmetric grid of the layer's weights, one scale per output channel."""
+        """Grid of the layer's weights; by default symmetric, with one scale per output channel."""
         return self._cached("weight", layer, bits, self._make_weight_grid)
 
     def activation_grid(self, layer: str, bits: int) -> QuantizationGrid:
-        """Affine grid of the layer's input, one scale for the whole tensor."""
+        """Grid of the layer's input, one scale for the whole tensor; by default affine.
+
+        With dynamic ranges this is the grid of the calibration batches all the same.
+        """
         return self._cached("activation", layer, bits, self._make_activation_grid)
+
+    def grid_of_values(self, values: ObservedValues, bits: int) -> QuantizationGrid:
+        """Grid of any observed activations by the calibration's rule and scheme."""
+        scheme = activation_scheme_for(self.activation_scheme, values)
+        rule = find_rule("activation", self.activation_rule)
+        return grid_of(rule(values, bits, scheme), bits, scheme)
 
     def _cached(
         self, side: str, layer: str, bits: int, make: Callable[[str, int], QuantizationGrid]
@@ -58,13 +95,27 @@ class Calibration:
         return self._grids[key]
 
     def _make_weight_grid(self, layer: str, bits: int) -> QuantizationGrid:
-        max_abs = WEIGHT_RULES[self.weight_rule](self.weights[layer].flatten(1), bits)
-        return symmetric_grid(max_abs, bits, self.channel_axes[layer])
+        rule, scheme = find_rule("weight", self.weight_rule), self.weight_scheme
+        rows = self.weights[layer].flatten(1)
+        size = group_size(self.weight_granularity)
+        if size is None:
+            kept = rule(ObservedValues.of(rows.flatten()), bits, scheme)
+            return grid_of(kept, bits, scheme)
+        if size == 1:
+            low, high = rule(ObservedValues.of(rows), bits, scheme)
+        else:
+            groups = torch.split(rows, size)
+            ranges = [rule(ObservedValues.of(g.flatten()), bits, scheme) for g in groups]
+            low, high = (
+                torch.cat([end.expand(len(g)) for end, g in zip(ends, groups, strict=True)])
+                for ends in zip(*ranges, strict=True)
+            )
+        return grid_of((low, high), bits, scheme, self.channel_axes[layer])
 
     def _make_activation_grid(self, layer: str, bits: int) -> QuantizationGrid:
         if layer not in self.inputs:
             raise MeasurementError(f"layer {layer!r} did not run on any calibration batch")
-        return affine_grid(*ACTIVATION_RULES[self.activation_rule](self.inputs[layer], bits), bits)
+        return self.grid_of_values(self.inputs[layer], bits)
 
 
 def calibrate(
@@ -74,22 +125,48 @@ def calibrate(
     *,
     weight_rule: str = "mse",
     activation_rule: str = "mse",
+    weight_scheme: Scheme = "symmetric",
+    weight_granularity: str = "channel",
+    activation_scheme: Scheme = "affine",
+    activation_ranges: Literal["static", "dynamic"] = "static",
 ) -> Calibration:
     """Look at the weights, and once at what flows into every layer, `model(*inputs)` per batch.
 
+    Rules are names in `clipping.WEIGHT_RULES` and `ACTIVATION_RULES`, `percentile` also with a
+    share (`percentile:99.9`). Schemes are `symmetric` or `affine`; a symmetric grid of activations
+    is unsigned where no value is negative. `weight_granularity` says what shares a scale: an output
+    `channel`, the whole `tensor`, or `group:16` neighbouring output channels. With `dynamic`
+    ranges every call of a layer takes its grid from the extremes of its own input.
+
     The model runs in evaluation mode and is left as it was. Raises `MeasurementError` on NaN or
-    infinity, with the layer's name.
+    infinity, with the layer's name, and `InputError` for an option that is unknown.
     """
-    _check_rule("weight", weight_rule, WEIGHT_RULES)
-    _check_rule("activation", activation_rule, ACTIVATION_RULES)
     layers = layers_of(model, network.names)
-    return Calibration(
+    calibration = Calibration(
         weight_rule=weight_rule,
         activation_rule=activation_rule,
         weights={name: _channels_first(name, layer) for name, layer in layers.items()},
         channel_axes={name: channel_axis(layer) for name, layer in layers.items()},
-        inputs=_observe_inputs(model, network.name, layers, batches),
+        inputs={},
+        weight_scheme=weight_scheme,
+        weight_granularity=weight_granularity,
+        activation_scheme=activation_scheme,
+        activation_ranges=activation_ranges,
     )
+    return replace(calibration, inputs=_observe_inputs(model, network.name, layers, batches))
+
+
+def group_size(granularity: str) -> int | None:
+    """How many output channels share a scale of the weights; None for all of them."""
+    if granularity in GRANULARITIES:
+        return GRANULARITIES[granularity]
+    kind, _, size = granularity.partition(":")
+    if kind != "group" or not size.isdecimal() or not int(size):
+        raise InputError(
+            f"weight_granularity {granularity!r} must be 'tensor', 'channel', or the channels of a "
+            "group, such as 'group:16'"
+        )
+    return int(size)
 
 
 def channel_axis(layer: Layer) -> int:
@@ -139,8 +216,3 @@ def _observe(name: str, observer: Observer, _: nn.Module, args: Any, kwargs: Any
         observer.update(args[0] if args else kwargs["input"])
     except ValueError as error:
         raise MeasurementError(f"layer {name!r}: its input holds {error}") from error
-
-
-def _check_rule(side: str, rule: str, known: Mapping[str, object]) -> None:
-    if rule not in known:
-        raise InputError(f"{side} rule {rule!r} is unknown; {nearest(rule, known)}")

@@ -39,30 +39,44 @@ class QuantizationGrid:
     channel_axis: int | None = None
 
 
-def symmetric_grid(max_abs: Tensor, bits: int, channel_axis: int | None = None) -> QuantizationGrid:
-    """Signed codes in the narrow range, so that zero is a level and both signs reach `max_abs`.
+def symmetric_grid(
+    max_abs: Tensor, bits: int, channel_axis: int | None = None, *, narrow: bool = True
+) -> QuantizationGrid:
+    """Signed codes around zero, which is a level; both signs reach `max_abs`.
 
-    Qn = Qp = 2^(bits-1) - 1. `max_abs` has shape (), or (channels,) with a `channel_axis`.
+    Qn = Qp = 2^(bits-1) - 1, or Qn = 2^(bits-1) where not `narrow`. `max_abs` has shape (), or
+    (channels,) with a `channel_axis`.
     """
     _check_bits(bits, least=LEAST_WEIGHT_BITS, kind="symmetric")
     top = 2 ** (bits - 1) - 1
     scale = (max_abs.float() / top).clamp(min=_TINY)
+    lowest = -top if narrow else -top - 1
     return QuantizationGrid(
-        scale, torch.zeros_like(scale, dtype=torch.int32), -top, top, channel_axis
+        scale, torch.zeros_like(scale, dtype=torch.int32), lowest, top, channel_axis
     )
 
 
-def affine_grid(minimum: Tensor, maximum: Tensor, bits: int) -> QuantizationGrid:
-    """Unsigned codes 0 to 2^bits - 1 over a range that is widened to include zero, a level.
+def affine_grid(
+    minimum: Tensor,
+    maximum: Tensor,
+    bits: int,
+    channel_axis: int | None = None,
+    *,
+    signed: bool = False,
+) -> QuantizationGrid:
+    """A grid over a range that is widened to include zero, a level.
 
-    `minimum` and `maximum` have shape ().
+    Codes 0 to 2^bits - 1, or `signed` ones, 2^(bits-1) lower with the same levels. A range from zero
+    up has zero point 0: the unsigned symmetric grid. `minimum` and `maximum` have shape (), or
+    (channels,) with a `channel_axis`.
     """
     _check_bits(bits, least=LEAST_ACTIVATION_BITS, kind="affine")
     top = 2**bits - 1
     low = minimum.float().clamp(max=0)
     scale = ((maximum.float().clamp(min=0) - low) / top).clamp(min=_TINY)
     zero_point = (-torch.round(low / scale)).clamp(0, top).to(torch.int32)
-    return QuantizationGrid(scale, zero_point, 0, top)
+    shift = 2 ** (bits - 1) if signed else 0
+    return QuantizationGrid(scale, zero_point - shift, -shift, top - shift, channel_axis)
 
 
 def fake_quantize(tensor: Tensor, grid: QuantizationGrid) -> Tensor:

@@ -8,9 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bitwright.problems.errors import InputError, nearest
+from bitwright.problems.errors import InputError, MeasurementError, nearest
 from bitwright.problems.precision import FLOAT_BITS, Precision
 from bitwright.quantization.calibration import Calibration
+from bitwright.quantization.clipping import (
+    Scheme,
+    activation_scheme_for,
+    grid_of,
+    keep_everything,
+)
 from bitwright.quantization.grids import (
     LEAST_ACTIVATION_BITS,
     LEAST_WEIGHT_BITS,
@@ -18,6 +24,7 @@ from bitwright.quantization.grids import (
     QuantizationGrid,
     fake_quantize,
 )
+from bitwright.quantization.observers import ObservedValues
 
 FLOAT_TYPES = {"float": torch.float16, "bfloat": torch.bfloat16}
 """What 16 bits mean in a precision of this variant."""
@@ -52,6 +59,31 @@ class GridQuantizer(Quantizer):
         return fake_quantize(tensor, self.grid)
 
 
+class DynamicQuantizer(Quantizer):
+    """Rounds each tensor to the grid between its own extremes (dynamic range); the gradient passes."""
+
+    def __init__(self, bits: int, scheme: Scheme) -> None:
+        super().__init__()
+        self.bits, self.scheme = bits, scheme
+        self._grid: QuantizationGrid | None = None
+
+    @property
+    def grid(self) -> QuantizationGrid:
+        """The grid of the last call; raises `MeasurementError` before the first."""
+        if self._grid is None:
+            raise MeasurementError("a dynamic range has no grid before the layer's first call")
+        return self._grid
+
+    def forward(self, tensor: Tensor) -> Tensor:
+        """Round the tensor to its own grid; a tensor without values has none and stays."""
+        if not tensor.numel():
+            return tensor
+        values = ObservedValues.of(tensor.detach().flatten())
+        scheme = activation_scheme_for(self.scheme, values)
+        self._grid = grid_of(keep_everything(values, self.bits, scheme), self.bits, scheme)
+        return fake_quantize(tensor, self._grid)
+
+
 class FloatQuantizer(Quantizer):
     """Rounds to a shorter floating-point type; the gradient passes."""
 
@@ -83,16 +115,24 @@ def layer_quantizers(
     """Quantizers of a layer's weight and input; None for a side that stays in float32."""
     dtype = _float_type(layer, precision)
 
-    def quantizer(bits: int, grid: Callable[[str, int], QuantizationGrid]) -> Quantizer | None:
+    def quantizer(bits: int, of_integers: Callable[[int], Quantizer]) -> Quantizer | None:
         if bits == FLOAT_BITS:
             return None
         if bits == 16 and dtype is not None:
             return FloatQuantizer(dtype)
-        return GridQuantizer(grid(layer, bits))
+        return of_integers(bits)
+
+    def of_weight(bits: int) -> Quantizer:
+        return GridQuantizer(calibration.weight_grid(layer, bits))
+
+    def of_input(bits: int) -> Quantizer:
+        if calibration.activation_ranges == "dynamic":
+            return DynamicQuantizer(bits, calibration.activation_scheme)
+        return GridQuantizer(calibration.activation_grid(layer, bits))
 
     return (
-        quantizer(precision.weight_bits, calibration.weight_grid),
-        quantizer(precision.activation_bits, calibration.activation_grid),
+        quantizer(precision.weight_bits, of_weight),
+        quantizer(precision.activation_bits, of_input),
     )
 
 

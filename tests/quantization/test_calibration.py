@@ -12,6 +12,7 @@ from bitwright.networks import layers_of, read_network
 from bitwright.problems.errors import InputError, MeasurementError
 from bitwright.quantization import calibrate, fake_quantize
 from bitwright.quantization.calibration import channel_axis
+from bitwright.quantization.clipping import WEIGHT_RULES
 
 BITS = [2, 3, 4, 8]
 
@@ -63,6 +64,108 @@ def test_activation_grids_are_those_of_torchs_observer(model, network, batches, 
         grid = calibration.activation_grid(name, bits)
         torch.testing.assert_close(grid.scale, scale.squeeze(0))
         assert grid.zero_point == zero_point
+
+
+def torch_scale(values, bits, scheme):
+    """Scale and zero point by torch.ao's observer of a whole tensor."""
+    top = 2 ** (bits - 1) - 1
+    observer = {
+        "symmetric": MinMaxObserver(
+            dtype=torch.qint8, qscheme=torch.per_tensor_symmetric, quant_min=-top, quant_max=top
+        ),
+        "affine": MinMaxObserver(
+            dtype=torch.quint8, qscheme=torch.per_tensor_affine, quant_min=0, quant_max=2**bits - 1
+        ),
+    }[scheme]
+    observer(values)
+    return tuple(number.squeeze() for number in observer.calculate_qparams())
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("scheme", ["symmetric", "affine"])
+@pytest.mark.parametrize("granularity", ["tensor", "group:3", "group:16", "channel"])
+def test_scales_of_groups_are_those_of_torchs_observer(
+    model, network, batches, bits, scheme, granularity
+):
+    """Channels of a group share scale and zero point of MinMaxObserver on the group's weights."""
+    calibration = calibrate(
+        model,
+        network,
+        batches,
+        weight_rule="minmax",
+        weight_scheme=scheme,
+        weight_granularity=granularity,
+    )
+    for name, layer in layers_of(model, network.names).items():
+        grid = calibration.weight_grid(name, bits)
+        rows = layer.weight.detach().movedim(channel_axis(layer), 0)
+        size = {"tensor": len(rows), "group:3": 3, "group:16": 16, "channel": 1}[granularity]
+        expected = [
+            torch_scale(rows[start : start + size], bits, scheme)
+            for start in range(0, len(rows), size)
+            for _ in rows[start : start + size]
+        ]
+        assert (grid.channel_axis is None) == (granularity == "tensor")
+        assert grid.scale.shape == (() if granularity == "tensor" else (len(rows),))
+        scales, zeros = (torch.stack(numbers) for numbers in zip(*expected, strict=True))
+        torch.testing.assert_close(grid.scale.expand(len(rows)), scales)
+        assert torch.equal(grid.zero_point.expand(len(rows)).long(), zeros.long())
+
+
+def test_symmetric_activations_are_unsigned_where_none_is_negative(model, network, batches):
+    """After a ReLU codes start at the zero point 0; elsewhere they are signed around it."""
+    calibration = calibrate(model, network, batches, activation_scheme="symmetric")
+    signed, unsigned = (calibration.activation_grid(name, 4) for name in ("stem", "shared"))
+    assert (signed.quant_min, signed.quant_max, signed.zero_point) == (-7, 7, 0)
+    affine = calibration.activation_grid("up", 4)
+    assert (affine.quant_min, affine.quant_max) == (-7, 7)
+    positive = [(batch.abs(),) for (batch,) in batches]
+    calibration = calibrate(model, network, positive, activation_scheme="symmetric")
+    unsigned = calibration.activation_grid("stem", 4)
+    assert (unsigned.quant_min, unsigned.quant_max, unsigned.zero_point) == (0, 15, 0)
+
+
+@pytest.mark.parametrize("rule", [*WEIGHT_RULES, "percentile:99.9"])
+def test_every_rule_calibrates_a_network(model, network, batches, rule):
+    """Every rule gives every layer grids at every bit-width, from one pass over the batches."""
+    calibration = calibrate(model, network, iter(batches), weight_rule=rule, activation_rule=rule)
+    for name, layer in layers_of(model, network.names).items():
+        for bits in (2, 4, 8, 16):
+            weight = calibration.weight_grid(name, bits)
+            top = 2 ** (bits - 1) - 1
+            assert 0 < weight.scale.max() * top <= layer.weight.abs().max() * 1.0001
+            assert calibration.activation_grid(name, bits).quant_max == 2**bits - 1
+
+
+@pytest.mark.parametrize("rule", WEIGHT_RULES)
+def test_permuting_output_channels_permutes_the_scales(rule):
+    """A layer with its output channels in another order has its scales in that order."""
+    layer, order = nn.Conv2d(3, 6, 3), torch.tensor([4, 0, 5, 2, 1, 3])
+    image = (torch.randn(2, 3, 8, 8),)
+    grids = []
+    for weight in (layer.weight, layer.weight[order]):
+        model = nn.Sequential(nn.Conv2d(3, 6, 3))
+        model[0].weight = nn.Parameter(weight.detach().clone())
+        network = read_network(model, image).description
+        grids.append(calibrate(model, network, [image], weight_rule=rule).weight_grid("0", 4))
+    torch.testing.assert_close(grids[0].scale[order], grids[1].scale)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"weight_scheme": "affin"}, "weight_scheme 'affin' is unknown; did you mean 'affine'"),
+        ({"activation_scheme": "x"}, "activation_scheme 'x' is unknown; known: 'affine'"),
+        ({"activation_ranges": "Static"}, "activation_ranges 'Static' is unknown; .* 'static'"),
+        ({"weight_granularity": "group:0"}, "weight_granularity 'group:0' must be 'tensor', 'ch"),
+        ({"weight_granularity": "row"}, "weight_granularity 'row' must be 'tensor', 'channel'"),
+    ],
+    ids=str,
+)
+def test_unknown_options_are_refused_before_the_batches_run(model, network, option, message):
+    """The error names the option and what would do; no batch was touched."""
+    with pytest.raises(InputError, match=message):
+        calibrate(model, network, iter([(torch.full((1, 1, 6, 6), torch.nan),)]), **option)
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,37 @@ def test_fake_quantize_equals_torch_per_tensor(bits):
     assert torch.equal(fake_quantize(x, affine_grid(x.min(), x.max(), bits)), expected)
 
 
+@pytest.mark.parametrize("bits", [2, 4, 8, 16])
+@pytest.mark.parametrize("signed", [False, True])
+def test_affine_per_channel_equals_torch(bits, signed):
+    """Values are those of torch's function with a hand-made scale and zero point per channel."""
+    weight = torch.randn(5, 40) + torch.arange(-2.0, 3.0)[:, None]
+    low, high = weight.amin(1).clamp(max=0), weight.amax(1).clamp(min=0)
+    start, stop = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    scale = (high - low) / (2**bits - 1)
+    zero_point = (start - torch.round(low / scale)).int()
+    expected = torch.fake_quantize_per_channel_affine(weight, scale, zero_point, 0, start, stop)
+    grid = affine_grid(weight.amin(1), weight.amax(1), bits, 0, signed=signed)
+    assert (grid.quant_min, grid.quant_max) == (start, stop)
+    assert torch.equal(fake_quantize(weight, grid), expected)
+
+
+@pytest.mark.parametrize("bits", [2, 8, 16])
+def test_signed_affine_codes_have_the_levels_of_unsigned_ones(bits):
+    """Codes and zero point are shifted together, so that every value is rounded the same."""
+    x = torch.randn(500)
+    unsigned, signed = (affine_grid(x.min(), x.max(), bits, signed=s) for s in (False, True))
+    assert torch.equal(fake_quantize(x, unsigned), fake_quantize(x, signed))
+    assert torch.equal(levels_of(unsigned), levels_of(signed))
+
+
+def test_the_wide_symmetric_range_has_one_more_level():
+    """The lowest code is -2^(b-1) where the range is not narrow; the scale is the same."""
+    wide, narrow = (symmetric_grid(torch.tensor(1.4), 4, narrow=n) for n in (False, True))
+    assert (wide.quant_min, wide.quant_max, narrow.quant_min) == (-8, 7, -7)
+    assert wide.scale == narrow.scale
+
+
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_gradient_is_straight_through_inside_and_zero_outside(per_channel):
     """The gradient is that of clamping: passed where the code is in range, 0 elsewhere."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bitwright.quantization.observers import SAMPLE_LIMIT, Observer
+from bitwright.quantization.observers import SAMPLE_LIMIT, ObservedValues, Observer
 
 
 def observe(*batches):
@@ -71,3 +71,36 @@ def test_values_that_are_not_finite_are_refused(bad):
     """One NaN or infinity is enough."""
     with pytest.raises(ValueError, match="NaN or infinity"):
         observe(torch.tensor([1.0, bad, 2.0]))
+
+
+@pytest.mark.parametrize("batch", [700, 30_000])
+def test_moments_are_numpys(batch):
+    """However the stream is cut into batches; E|x - mean| is that of the sample."""
+    stream = torch.randn(90_000).relu() + 0.5 * (torch.rand(90_000) < 0.1)
+    values = stream.double().numpy()
+    moments = observe(*stream.split(batch)).get_moments()
+    assert moments.mean.item() == pytest.approx(values.mean(), rel=1e-5)
+    assert moments.mean_square.item() == pytest.approx((values**2).mean(), rel=1e-5)
+    assert moments.mean_magnitude.item() == pytest.approx(abs(values).mean(), rel=1e-5)
+    assert moments.deviation.item() == pytest.approx(values.std(), rel=1e-5)
+    spread = abs(values - values.mean()).mean()
+    assert moments.mean_deviation.item() == pytest.approx(spread, rel=0.01)
+    assert moments.nonzero_share.item() == pytest.approx((values != 0).mean(), rel=1e-6)
+
+
+def test_moments_of_a_stream_with_a_large_mean_do_not_cancel():
+    """The deviation of values about ten thousand is right to three digits."""
+    stream = 1e4 + torch.randn(20_000)
+    moments = observe(*stream.split(3000)).get_moments()
+    expected = stream.double().std(correction=0).item()
+    assert moments.deviation.item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_channels_at_hand_have_moments_of_their_own():
+    """Along the last axis, in float32, as of a stream of each."""
+    rows = torch.randn(3, 4000) * torch.tensor([[0.1], [1.0], [10.0]])
+    together = ObservedValues.of(rows).get_moments()
+    for row, values in enumerate(rows):
+        alone = observe(values).get_moments()
+        for name in ("mean_square", "mean_magnitude", "deviation", "mean_deviation"):
+            torch.testing.assert_close(getattr(together, name)[row], getattr(alone, name))
