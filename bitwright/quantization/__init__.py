@@ -5,6 +5,7 @@ from bitwright.quantization.apply import AppliedQuantizers as AppliedQuantizers
 from bitwright.quantization.apply import applied_quantizers as applied_quantizers
 from bitwright.quantization.apply import apply_configuration as apply_configuration
 from bitwright.quantization.apply import quantized_copy as quantized_copy
+from bitwright.quantization.batch_norms import reestimate_batch_norms as reestimate_batch_norms
 from bitwright.quantization.blending import set_alpha as set_alpha
 from bitwright.quantization.calibration import Calibration as Calibration
 from bitwright.quantization.calibration import calibrate as calibrate
@@ -35,6 +36,7 @@ __all__ = [
     "fake_quantize",
     "fit",
     "quantized_copy",
+    "reestimate_batch_norms",
     "require_quantizable",
     "set_alpha",
     "symmetric_grid",
