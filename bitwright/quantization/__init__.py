@@ -5,8 +5,11 @@ from bitwright.quantization.apply import AppliedQuantizers as AppliedQuantizers
 from bitwright.quantization.apply import applied_quantizers as applied_quantizers
 from bitwright.quantization.apply import apply_configuration as apply_configuration
 from bitwright.quantization.apply import quantized_copy as quantized_copy
+from bitwright.quantization.batch_norms import reestimate_batch_norms as reestimate_batch_norms
+from bitwright.quantization.blending import set_alpha as set_alpha
 from bitwright.quantization.calibration import Calibration as Calibration
 from bitwright.quantization.calibration import calibrate as calibrate
+from bitwright.quantization.estimators import ESTIMATORS as ESTIMATORS
 from bitwright.quantization.grids import QuantizationGrid as QuantizationGrid
 from bitwright.quantization.grids import affine_grid as affine_grid
 from bitwright.quantization.grids import fake_quantize as fake_quantize
@@ -18,6 +21,7 @@ from bitwright.quantization.recipe import TrainingRecipe as TrainingRecipe
 from bitwright.quantization.training import fit as fit
 
 __all__ = [
+    "ESTIMATORS",
     "AppliedConfiguration",
     "AppliedQuantizers",
     "Calibration",
@@ -32,6 +36,8 @@ __all__ = [
     "fake_quantize",
     "fit",
     "quantized_copy",
+    "reestimate_batch_norms",
     "require_quantizable",
+    "set_alpha",
     "symmetric_grid",
 ]

@@ -14,6 +14,7 @@ from bitwright.networks import Layer, layers_of
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError
 from bitwright.quantization.calibration import Calibration
+from bitwright.quantization.estimators import estimator_named, trained_by
 from bitwright.quantization.quantizers import Quantizer, layer_quantizers
 
 INPUT_QUANTIZER = "input_quantizer"
@@ -39,13 +40,19 @@ class AppliedConfiguration:
 
 
 def apply_configuration(
-    model: nn.Module, configuration: BitConfiguration, calibration: Calibration
+    model: nn.Module,
+    configuration: BitConfiguration,
+    calibration: Calibration,
+    *,
+    estimator: str = "ste",
 ) -> AppliedConfiguration:
     """Quantize the weights and inputs of the configuration's layers, in place.
 
-    Layers that it leaves out stay in float32. Gradients reach the original weights, so the model
-    can be trained meanwhile. Refuses a model that is quantized already, and unknown layers.
+    Layers that it leaves out stay in float32. Gradients reach the original weights, by the named
+    estimator (see `bitwright.quantization.estimators`), so the model can be trained meanwhile.
+    Refuses a model that is quantized already, and unknown layers and estimators.
     """
+    makers = estimator_named(estimator)
     if any(isinstance(module, Quantizer) for module in model.modules()):
         raise InputError("the model is already quantized; remove that configuration first")
     layers = layers_of(model, configuration)
@@ -55,7 +62,8 @@ def apply_configuration(
     }
     with ExitStack() as undo:
         for name, layer in layers.items():
-            weight_quantizer, input_quantizer = quantizers[name]
+            weight_quantizer = trained_by(makers.weight, quantizers[name][0])
+            input_quantizer = trained_by(makers.activation, quantizers[name][1])
             if weight_quantizer is not None:
                 _quantize_weight(name, layer, weight_quantizer, undo)
             if input_quantizer is not None:
@@ -64,14 +72,18 @@ def apply_configuration(
 
 
 def quantized_copy(
-    model: nn.Module, configuration: BitConfiguration, calibration: Calibration
+    model: nn.Module,
+    configuration: BitConfiguration,
+    calibration: Calibration,
+    *,
+    estimator: str = "ste",
 ) -> nn.Module:
     """An independent copy of the model with the configuration applied, to be trained (QAT).
 
     Batch norms are kept as modules and are not folded.
     """
     twin = copy.deepcopy(model)
-    apply_configuration(twin, configuration, calibration)
+    apply_configuration(twin, configuration, calibration, estimator=estimator)
     return twin
 
 

@@ -2,7 +2,7 @@
 
 Rounding to a grid is torch's `fake_quantize_*`, bit for bit; it multiplies by the float32 reciprocal
 of the scale where ONNX divides, so a value half-way between two levels can come out one step apart.
-It turns NaN into the lowest level: look for NaN before quantizing.
+Only where torch takes the lowest level they differ: NaN stays NaN, infinity goes to its own end.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bitwright.problems.errors import InputError
+from bitwright.quantization.rounding import round_to_grid
 
 LEAST_WEIGHT_BITS = 2
 """Symmetric grids need a sign and a level."""
@@ -81,6 +82,21 @@ def affine_grid(
 
 def fake_quantize(tensor: Tensor, grid: QuantizationGrid) -> Tensor:
     """Round to the nearest level; the gradient passes inside the grid and is 0 outside."""
+    if (
+        torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
+    ):  # exporters know torch's functions
+        return _fake_quantize_of_torch(tensor, grid)
+    if grid.channel_axis is None:
+        offset = int(grid.zero_point)
+    elif grid.zero_point.any():
+        return _fake_quantize_of_torch(tensor, grid)
+    else:
+        offset = 0
+    lower, upper = grid.quant_min - offset, grid.quant_max - offset
+    return round_to_grid(tensor, grid.scale, lower, upper, grid.channel_axis)
+
+
+def _fake_quantize_of_torch(tensor: Tensor, grid: QuantizationGrid) -> Tensor:
     if grid.channel_axis is None:
         return torch.fake_quantize_per_tensor_affine(
             tensor, grid.scale, grid.zero_point, grid.quant_min, grid.quant_max

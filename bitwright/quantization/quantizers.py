@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +35,20 @@ class Quantizer(nn.Module):
     """Base of the modules that quantize; a model that holds one is a quantized model."""
 
 
-class GridQuantizer(Quantizer):
+class IntegerQuantizer(Quantizer, ABC):
+    """Base of those that round to integer codes, by whatever estimator they are trained."""
+
+    @property
+    @abstractmethod
+    def grid(self) -> QuantizationGrid:
+        """The grid as it is now."""
+
+    @abstractmethod
+    def start(self, grid: QuantizationGrid) -> None:
+        """Begin anew at a grid of the same codes."""
+
+
+class GridQuantizer(IntegerQuantizer):
     """Rounds to a grid, whose scale and zero point are buffers."""
 
     scale: Tensor
@@ -46,6 +60,11 @@ class GridQuantizer(Quantizer):
         self.register_buffer("zero_point", grid.zero_point.clone())
         self.quant_min, self.quant_max = grid.quant_min, grid.quant_max
         self.channel_axis = grid.channel_axis
+
+    def start(self, grid: QuantizationGrid) -> None:
+        """Begin anew at a grid of the same codes."""
+        self.scale.copy_(grid.scale)
+        self.zero_point.copy_(grid.zero_point)
 
     @property
     def grid(self) -> QuantizationGrid:

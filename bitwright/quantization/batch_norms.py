@@ -1,0 +1,42 @@
+"""Batch norms: measuring their statistics anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bitwright.networks import evaluation_mode
+from bitwright.quantization.devices import moved_to
+
+
+def reestimate_batch_norms(
+    model: nn.Module, batches: Iterable[tuple[Any, ...]], count: int | None = None
+) -> None:
+    """Set the running statistics of batch norms to their mean over batches, `model(*inputs)` each.
+
+    Batch k, counted from 0, enters with momentum 1 / (k + 1). Everything else runs in evaluation
+    mode; `count` takes the first batches only. A model without batch norms is not run.
+    """
+    norms = [
+        module
+        for module in model.modules()
+        if isinstance(module, _BatchNorm) and module.track_running_stats
+    ]
+    if not norms:
+        return
+    with evaluation_mode(model), ExitStack() as undo:
+        for norm in norms:
+            undo.callback(setattr, norm, "momentum", norm.momentum)
+            undo.callback(norm.eval)
+            norm.reset_running_stats()
+            norm.momentum = None  # torch's cumulative mean
+            norm.train()
+        place = next((p.device for p in model.parameters()), torch.device("cpu"))
+        for inputs in islice(batches, count):
+            model(*moved_to(inputs, place))
