@@ -82,7 +82,7 @@ def calibrate(
     """
     _check_rule("weight", weight_rule, WEIGHT_RULES)
     _check_rule("activation", activation_rule, ACTIVATION_RULES)
-    layers = layers_of(model, network.names)
+    layers = layers_of(model, network.quantizable_names)
     return Calibration(
         weight_rule=weight_rule,
         activation_rule=activation_rule,
