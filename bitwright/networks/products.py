@@ -63,6 +63,12 @@ def _attention(args: tuple[Any, ...], _: Any) -> int:
     return rows * int(key.shape[-2]) * int(query.shape[-1] + value.shape[-1])
 
 
+def _recurrence(args: tuple[Any, ...], _: Any) -> int:
+    """Every step of every sequence meets the weights of the input and of the hidden state."""
+    input_, of_input, of_hidden = args[:3]
+    return math.prod(input_.shape[:-1]) * int(of_input.numel() + of_hidden.numel())
+
+
 _MACS: dict[str, Callable[[Any, Any], int]] = {
     "mm": _product(0, 1),
     "addmm": _product(1, 2),
@@ -73,4 +79,5 @@ _MACS: dict[str, Callable[[Any, Any], int]] = {
     "addmv": _vector(1),
     "dot": _vector(0),
     "convolution": _convolution,
+    "mkldnn_rnn_layer": _recurrence,
 }
