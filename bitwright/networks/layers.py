@@ -60,18 +60,22 @@ class Geometry:
     groups: int | None = None
 
 
+NO_GEOMETRY = Geometry()
+
+
 def geometry_of_module(module: nn.Module) -> Geometry:
     """The sizes of a layer module; nothing is known of other modules."""
     if isinstance(module, nn.Linear):
         return Geometry(module.in_features, module.out_features, groups=1)
     if not isinstance(module, LAYER_TYPES):
-        return Geometry()
+        return NO_GEOMETRY
+    convolution: Any = module
     return Geometry(
-        module.in_channels,
-        module.out_channels,
-        tuple(module.kernel_size),
-        tuple(module.stride),
-        module.groups,
+        convolution.in_channels,
+        convolution.out_channels,
+        tuple(convolution.kernel_size),
+        tuple(convolution.stride),
+        convolution.groups,
     )
 
 
@@ -85,8 +89,8 @@ def geometry_of_call(
     stride = args[3] if len(args) > 3 else kwargs.get("stride", 1)
     groups = args[6] if len(args) > 6 else kwargs.get("groups", 1)
     rows, columns = weight.shape[0], weight.shape[1] * groups
-    channels = (rows, columns) if kind.startswith("ConvTranspose") else (columns, rows)
+    inside, outside = (rows, columns) if kind.startswith("ConvT") else (columns, rows)
     strides = (stride,) if isinstance(stride, int) else tuple(stride)
     if len(strides) != len(kernel):
         strides *= len(kernel)
-    return Geometry(*channels, kernel, strides, groups)
+    return Geometry(inside, outside, kernel, strides, groups)

@@ -11,14 +11,14 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-class MacCounter(TorchDispatchMode):
+class MacCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the multiply-adds of matrix products, convolutions and fused attention in `total`.
 
     Operations that torch composes of others, such as `einsum`, are counted by their parts.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
 
     def __torch_dispatch__(
@@ -53,20 +53,22 @@ def _vector(matrix: int) -> Callable[[Any, Any], int]:
 def _convolution(args: tuple[Any, ...], result: Tensor) -> int:
     """Every output element, or transposed every input element, meets the weights of one channel."""
     input_, weight, transposed = args[0], args[1], args[6]
-    return (input_ if transposed else result).numel() * int(weight[0].numel())
+    elements: int = (input_ if transposed else result).numel()
+    return elements * int(weight[0].numel())
 
 
 def _attention(args: tuple[Any, ...], _: Any) -> int:
     """Queries times keys, and the attention that comes out times values."""
     query, key, value = args[:3]
-    rows = math.prod(query.shape[:-1])
+    rows = int(math.prod(query.shape[:-1]))
     return rows * int(key.shape[-2]) * int(query.shape[-1] + value.shape[-1])
 
 
 def _recurrence(args: tuple[Any, ...], _: Any) -> int:
     """Every step of every sequence meets the weights of the input and of the hidden state."""
     input_, of_input, of_hidden = args[:3]
-    return math.prod(input_.shape[:-1]) * int(of_input.numel() + of_hidden.numel())
+    steps = int(math.prod(input_.shape[:-1]))
+    return steps * int(of_input.numel() + of_hidden.numel())
 
 
 _MACS: dict[str, Callable[[Any, Any], int]] = {

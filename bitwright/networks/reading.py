@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from bitwright.networks.calls import LayerCall
 from bitwright.networks.evaluation import evaluation_mode, failures_reported
 from bitwright.networks.relations import Follower, fused_modules, module_followers
 from bitwright.networks.ties import DEFAULT_TIES, find_ties
-from bitwright.networks.trace import LayerCall, Trace
+from bitwright.networks.trace import Trace
 from bitwright.problems.errors import InputError
 from bitwright.problems.network import LayerDescription, NetworkDescription
 

@@ -16,8 +16,8 @@ from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.ties import Tie
 
 if TYPE_CHECKING:
+    from bitwright.networks.calls import LayerCall
     from bitwright.networks.flow import Graph, Source
-    from bitwright.networks.trace import LayerCall
 
 Calls = Sequence["LayerCall"]
 DEFAULT_TIES = ("shared_input", "shared_weight")

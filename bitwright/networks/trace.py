@@ -18,43 +18,14 @@ from typing import Any
 
 import torch.nn.functional as F  # noqa: N812 - its customary name
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
+from bitwright.networks.calls import Computation, LayerCall, of_function, of_module
 from bitwright.networks.flow import Flow, Source, Versions, versions
 from bitwright.networks.kinds import keeps_grid
-from bitwright.networks.layers import (
-    FUNCTIONS,
-    LAYER_TYPES,
-    Geometry,
-    geometry_of_call,
-    geometry_of_module,
-    layer_kind,
-)
+from bitwright.networks.layers import LAYER_TYPES
 from bitwright.networks.products import MacCounter
 from bitwright.networks.tensors import tensors_in
-
-
-@dataclass(frozen=True)
-class LayerCall:
-    """One call of a layer: its node in the graph, what it reads, and its multiply-adds.
-
-    `weights` names the Parameters that hold its weights, `parameters` counts them. `quantizable`
-    says whether the call ran a module whose weight and input can be replaced. `source` is where
-    its input comes from.
-    """
-
-    node: int
-    name: str
-    kind: str
-    macs: int
-    weights: frozenset[str]
-    parameters: int
-    quantizable: bool
-    source: Source | None
-    input_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
-    geometry: Geometry
 
 
 @dataclass
@@ -120,7 +91,8 @@ class Trace(TorchFunctionMode):
         grid = keeps_grid(kind, kwargs.get("mode", args[3] if len(args) > 3 else None))
         node = self._flow.record(read, result, self._attributes(kind, None, grid))
         if macs and node is not None:
-            self._call_function(node, kind, macs, args, kwargs, result)
+            computation = of_function(kind, args, kwargs, self._flow.weights_of, self._parameters)
+            self._add_call(node, None, macs, computation, result)
         return result
 
     @contextmanager
@@ -138,7 +110,9 @@ class Trace(TorchFunctionMode):
             grid = keeps_grid(kind, getattr(module, "mode", None))
             node = self._flow.record(read, result, self._attributes(kind, name, grid))
             if node is not None and (isinstance(module, LAYER_TYPES) or self._macs.total > macs):
-                self._call_module(node, name, module, self._macs.total - macs, read, result)
+                input_ = next(tensor for tensor, _ in read.values())
+                computation = of_module(module, input_, self._names)
+                self._add_call(node, name, self._macs.total - macs, computation, result)
 
         with _hooks(module, before, after):
             yield
@@ -162,58 +136,6 @@ class Trace(TorchFunctionMode):
             "kind": kind, "module": module, "layer": None, "scope": scope, "same_grid": same_grid,
         }  # fmt: skip
 
-    def _call_module(
-        self, node: int, name: str, module: nn.Module, macs: int, read: Versions, result: Any
-    ) -> None:
-        input_ = next(tensor for tensor, _ in read.values())
-        parameters = _weights_of_module(module)
-        if isinstance(module, LAYER_TYPES):
-            count = module.weight.numel()
-        else:
-            count = sum(parameter.numel() for parameter in parameters)
-        self._add_call(
-            node, name, layer_kind(module), macs, input_, result,
-            weights=frozenset(self._names[id(p)] for p in parameters),
-            parameters=count,
-            quantizable=isinstance(module, LAYER_TYPES),
-            geometry=geometry_of_module(module),
-        )  # fmt: skip
-
-    def _call_function(
-        self,
-        node: int,
-        function: str,
-        macs: int,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        result: Any,
-    ) -> None:
-        """Describe a functional call: by its weight, or as a product of two activations."""
-        kind, geometry = FUNCTIONS.get(function), Geometry()
-        operands = list(tensors_in((args, kwargs)))
-        operands = operands[function.startswith("add") or function == "baddbmm" :]
-        if kind:
-            weight = args[1] if len(args) > 1 else kwargs["weight"]
-            weights = self._flow.weights_of(weight) or frozenset()
-            geometry = geometry_of_call(kind, weight, args, kwargs)
-            inputs = operands
-        else:
-            named = [t for t in operands if self._flow.weights_of(t)]
-            inputs = [t for t in operands if not self._flow.weights_of(t)] or operands
-            kind = "Attention" if function == "scaled_dot_product_attention" else "MatMul"
-            weights = frozenset()
-            if len(named) == 1 and inputs is not operands:
-                weights = self._flow.weights_of(named[0]) or frozenset()
-                if named[0].ndim == 2 and operands[-1] is named[0] and function != "einsum":
-                    kind, geometry = "Linear", Geometry(*named[0].shape, groups=1)
-        self._add_call(
-            node, self._name_of_call(kind, weights), kind, macs, inputs[0], result,
-            weights=weights,
-            parameters=sum(self._parameters[name].numel() for name in weights),
-            quantizable=False,
-            geometry=geometry,
-        )  # fmt: skip
-
     def _name_of_call(self, kind: str, weights: frozenset[str]) -> str:
         """After the weight: its module, or the Parameter itself; without one, after the scope."""
         if len(weights) == 1:
@@ -228,18 +150,26 @@ class Trace(TorchFunctionMode):
         return name
 
     def _add_call(
-        self, node: int, name: str, kind: str, macs: int, input_: Tensor, result: Any, **known: Any
+        self, node: int, name: str | None, macs: int, computation: Computation, result: Any
     ) -> None:
+        if name is None:
+            name = self._name_of_call(computation.kind, computation.weights)
         self.graph.nodes[node]["layer"] = name
         self.calls.append(
             LayerCall(
-                node, name, kind, macs,
-                source=self._input_source(node, input_),
-                input_shape=tuple(input_.shape),
+                node=node,
+                name=name,
+                kind=computation.kind,
+                macs=macs,
+                weights=computation.weights,
+                parameters=computation.parameters,
+                quantizable=computation.quantizable,
+                source=self._input_source(node, computation.input),
+                input_shape=tuple(computation.input.shape),
                 output_shape=tuple(next(tensors_in(result)).shape),
-                **known,
+                geometry=computation.geometry,
             )
-        )  # fmt: skip
+        )
 
     def _input_source(self, node: int, input_: Tensor) -> Source | None:
         source = self._flow.source(input_)
@@ -269,16 +199,6 @@ def _hooks(
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _weights_of_module(module: nn.Module) -> list[nn.Parameter]:
-    """The Parameters that hold a module's weights, also where the weight is computed from them."""
-    if parametrize.is_parametrized(module, "weight"):
-        return list(module.parametrizations.weight.parameters())
-    weight = module._parameters.get("weight")
-    if isinstance(module, LAYER_TYPES) and weight is not None:
-        return [weight]
-    return [p for p in module.parameters(recurse=False) if p.ndim > 1]
 
 
 def _unfolded(function: FunctionType) -> FunctionType:

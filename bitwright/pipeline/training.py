@@ -38,7 +38,9 @@ def read(work: Work) -> list[str]:
     """Run the network once and write down its layers, ties and pins."""
     description = work.read_network().description
     if fixed := [layer.name for layer in description if not layer.quantizable]:
-        work.reporter.say(f"  left in float32, for no quantizer carries them out: {', '.join(fixed)}")
+        work.reporter.say(
+            f"  left in float32, for no quantizer carries them out: {', '.join(fixed)}"
+        )
     if unseen := _unseen_weights(work.fresh_model(), description):
         work.reporter.say(f"  left in float32 and in no cost: {', '.join(unseen)}")
     write_atomic(work.folder / "network.json", dump_json(network_document(description)) + "\n")

@@ -84,8 +84,8 @@ def _layer(place: Place) -> LayerDescription:
     )
     pinned = place["pinned"].value if "pinned" in place else None
     least = place["least"].value if "least" in place else None
-    numbers = {name: place[name].integer() for name in _NUMBERS if name in place}
-    lists = {
+    numbers: dict[str, Any] = {name: place[name].integer() for name in _NUMBERS if name in place}
+    lists: dict[str, Any] = {
         name: tuple(p.integer() for p in place[name].items()) for name in _LISTS if name in place
     }
     with naming(place.source, place.path):
