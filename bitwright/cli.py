@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "carry out a complete run: train, score, solve, verify, draw",
     "solve": "find the best bits for a problem file within budgets",
     "front": "find the Pareto front of loss against costs for a problem file",
+    "cost": "show the layers, ties and costs of a network",
     "compare": "set the answers of several solvers to a problem file side by side",
     "plugins": "list the solvers, cost models, significance measures and tasks that are installed",
 }

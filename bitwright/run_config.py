@@ -25,10 +25,11 @@ from pydantic import (
 )
 
 from bitwright import plugins
+from bitwright.networks import DEFAULT_TIES, TIE_RULES
 from bitwright.problems.budgets import Budget
 from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.formats.json_text import naming, read_text
-from bitwright.problems.precision import Precision
+from bitwright.problems.precision import LeastPrecision, Precision, parse_pin
 from bitwright.quantization import TrainingRecipe
 from bitwright.quantization.clipping import ACTIVATION_RULES, WEIGHT_RULES
 from bitwright.schema import first_problem
@@ -43,6 +44,13 @@ def _precision(value: Any) -> Precision:
 
 
 PrecisionLabel = Annotated[Precision, BeforeValidator(_precision)]
+
+
+def _pin(value: Any) -> Precision | LeastPrecision:
+    return value if isinstance(value, Precision | LeastPrecision) else parse_pin(value)
+
+
+Pin = Annotated[Precision | LeastPrecision, BeforeValidator(_pin)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]  # what torch takes, and numpy
 
 
@@ -147,7 +155,8 @@ class RunConfig(_Section):
     training: Recipe
     calibration: CalibrationSection = CalibrationSection()
     precisions: tuple[PrecisionLabel, ...] = Field(min_length=1)
-    pins: dict[str, PrecisionLabel] = Field(default_factory=dict)
+    pins: dict[str, Pin] = Field(default_factory=dict)
+    ties: tuple[Annotated[str, AfterValidator(_one_of(TIE_RULES))], ...] = DEFAULT_TIES
     critical: CriticalSection = CriticalSection()
     significance: tuple[PluginSection, ...] = Field(
         default=(PluginSection(name="semantic"), PluginSection(name="overall")), min_length=1
@@ -215,7 +224,7 @@ def _plain(value: Any, path: Callable[[Path], str | None]) -> Any:
         return [_plain(v, path) for v in value]
     if isinstance(value, Path):
         return path(value)
-    return value.label if isinstance(value, Precision) else value
+    return value.label if isinstance(value, Precision | LeastPrecision) else value
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -9,9 +9,13 @@ from bitwright.networks.layers import layers_of as layers_of
 from bitwright.networks.pins import pin as pin
 from bitwright.networks.reading import TracedNetwork as TracedNetwork
 from bitwright.networks.reading import read_network as read_network
+from bitwright.networks.ties import DEFAULT_TIES as DEFAULT_TIES
+from bitwright.networks.ties import TIE_RULES as TIE_RULES
 
 __all__ = [
+    "DEFAULT_TIES",
     "LAYER_TYPES",
+    "TIE_RULES",
     "TRANSPOSED",
     "Layer",
     "TracedNetwork",

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from bitwright.networks.calls import LayerCall
 from bitwright.networks.evaluation import evaluation_mode, failures_reported
-from bitwright.networks.layers import call_macs, layer_kind
-from bitwright.networks.relations import fused_modules, shared_input_ties
-from bitwright.networks.trace import LayerCall, Trace
+from bitwright.networks.relations import Follower, fused_modules, module_followers
+from bitwright.networks.ties import DEFAULT_TIES, find_ties
+from bitwright.networks.trace import Trace
 from bitwright.problems.errors import InputError
 from bitwright.problems.network import LayerDescription, NetworkDescription
 
 if TYPE_CHECKING:
-    from bitwright.networks.trace import Graph
+    from bitwright.networks.flow import Graph
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,41 +32,69 @@ class TracedNetwork:
 
 
 def read_network(
-    model: nn.Module, example_inputs: tuple[Any, ...], name: str = "network"
+    model: nn.Module,
+    example_inputs: tuple[Any, ...],
+    name: str = "network",
+    *,
+    ties: Iterable[str] = DEFAULT_TIES,
 ) -> TracedNetwork:
     """Describe a model by one run, `model(*example_inputs)`, in evaluation mode.
 
     Layers are the convolutions and `Linear` modules that the run reaches, under their first name in
-    `model.named_modules()`; a module that is called several times is one layer. Multiply-adds are
-    those of the inputs given. The model is left as it was. Raises `MeasurementError` when the run
-    fails and `InputError` when it reaches no layer.
+    `model.named_modules()`, and whatever else takes multiply-adds: functional calls, under the name
+    of their Parameter, and products of activations, under the module that computes them. What is
+    called several times is one layer. Multiply-adds are those of the inputs given. `ties` are rules
+    of `bitwright.networks.ties.TIE_RULES`. The model is left as it was. Raises `MeasurementError`
+    when the run fails and `InputError` when it reaches no layer.
     """
-    trace = Trace()
+    trace = Trace(model)
     with evaluation_mode(model), failures_reported(name, example_inputs):
-        trace.run(model, example_inputs)
-    return TracedNetwork(_describe(model, trace, name), trace.graph)
-
-
-def _describe(model: nn.Module, trace: Trace, name: str) -> NetworkDescription:
-    calls: dict[str, list[LayerCall]] = {}
-    for call in trace.calls:
-        calls.setdefault(call.name, []).append(call)
-    if "" in calls:
+        trace.run(example_inputs)
+    if any(call.name == "" for call in trace.calls):
         raise InputError(
             f"network {name!r} is itself a layer without a name; wrap it in nn.Sequential"
         )
-    layers = tuple(_describe_layer(model, trace.graph, of_layer) for of_layer in calls.values())
-    return NetworkDescription(name, layers, shared_input_ties(trace.graph, trace.calls))
+    return describe(name, trace.graph, trace.calls, module_followers(model), ties)
 
 
-def _describe_layer(model: nn.Module, graph: Graph, calls: Sequence[LayerCall]) -> LayerDescription:
-    first = calls[0]
-    return LayerDescription(
-        name=first.name,
-        kind=layer_kind(first.layer),
-        parameters=first.layer.weight.numel(),
-        macs=sum(call_macs(call.layer, call.input, call.output) for call in calls),
-        input_shape=tuple(first.input.shape),
-        output_shape=tuple(first.output.shape),
-        fused=fused_modules(model, graph, [call.node for call in calls]),
+def describe(
+    name: str, graph: Graph, calls: Sequence[LayerCall], follower: Follower, ties: Iterable[str]
+) -> TracedNetwork:
+    """Put together what is known of every layer from its calls and the graph."""
+    by_layer: dict[str, list[LayerCall]] = {}
+    for call in calls:
+        by_layer.setdefault(call.name, []).append(call)
+    fixed = _not_quantizable(calls)
+    counted: set[str] = set()
+    layers = []
+    for of_layer in by_layer.values():
+        first = of_layer[0]
+        is_new = not first.weights or not first.weights <= counted
+        counted |= first.weights
+        layers.append(
+            LayerDescription(
+                name=first.name,
+                kind=first.kind,
+                parameters=first.parameters if is_new else 0,
+                macs=sum(call.macs for call in of_layer),
+                input_shape=first.input_shape,
+                output_shape=first.output_shape,
+                fused=fused_modules(graph, [call.node for call in of_layer], follower),
+                quantizable=first.name not in fixed,
+                **asdict(first.geometry),
+            )
+        )
+    return TracedNetwork(
+        NetworkDescription(name, tuple(layers), find_ties(graph, calls, ties)), graph
     )
+
+
+def _not_quantizable(calls: Sequence[LayerCall]) -> set[str]:
+    """Layers that a call shows as such, and those that share a weight with one."""
+    fixed = {call.name for call in calls if not call.quantizable}
+    while True:
+        weights = {w for call in calls if call.name in fixed for w in call.weights}
+        more = {call.name for call in calls if call.weights & weights}
+        if more <= fixed:
+            return fixed
+        fixed |= more

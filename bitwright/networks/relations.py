@@ -1,17 +1,14 @@
-"""What the graph says about layers: which modules run together with one, and which must agree."""
+"""Which operations run together with a layer: batch norm and activation that alone read it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from torch import nn
 
-from bitwright.networks.trace import LayerCall
-from bitwright.problems.ties import Tie
-
 if TYPE_CHECKING:
-    from bitwright.networks.trace import Graph
+    from bitwright.networks.flow import Graph
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 ACTIVATIONS = (
@@ -19,43 +16,43 @@ ACTIVATIONS = (
     *(nn.SiLU, nn.Mish, nn.Softplus, nn.Sigmoid, nn.Tanh),
     *(nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh),
 )
+Follower = Callable[[str, str], int]
+"""From a node's module and kind: 1 for a batch norm, 2 for an activation, 0 for anything else."""
 
 
-def fused_modules(model: nn.Module, graph: Graph, nodes: Iterable[int]) -> tuple[str, ...]:
+def module_followers(model: nn.Module) -> Follower:
+    """The modules of a model that may run together with the layer before them."""
+
+    def rank(module: str, _: str) -> int:
+        found = model.get_submodule(module)
+        return 1 if isinstance(found, BATCH_NORMS) else 2 * isinstance(found, ACTIVATIONS)
+
+    return rank
+
+
+def kind_followers(module: str, kind: str) -> int:  # noqa: ARG001 - as `Follower` is called
+    """The same by the kind of a node alone, for graphs that come from no model."""
+    norms, activations = ({c.__name__ for c in cs} for cs in (BATCH_NORMS, ACTIVATIONS))
+    return 1 if kind in norms else 2 * (kind in activations)
+
+
+def fused_modules(graph: Graph, nodes: Iterable[int], follower: Follower) -> tuple[str, ...]:
     """Batch norm and activation that alone read what a layer computes, in order.
 
     `nodes` are the calls of one layer; a module must follow all of them to count.
     """
-    chains = {_chain(model, graph, node) for node in nodes}
+    chains = {_chain(graph, node, follower) for node in nodes}
     return chains.pop() if len(chains) == 1 else ()
 
 
-def _chain(model: nn.Module, graph: Graph, node: int) -> tuple[str, ...]:
+def _chain(graph: Graph, node: int, follower: Follower) -> tuple[str, ...]:
     chain: list[str] = []
-    for kinds in (BATCH_NORMS, ACTIVATIONS):
-        name = _only_reader(graph, node)
-        if name is not None and isinstance(model.get_submodule(name), kinds):
-            chain.append(name)
-            (node,) = graph.successors(node)
+    for rank in (1, 2):
+        readers = list(graph.successors(node))
+        if len(readers) != 1:  # the output is stored for somebody else too
+            break
+        data = graph.nodes[readers[0]]
+        if data["module"] is not None and follower(data["module"], data["kind"]) == rank:
+            chain.append(data["module"])
+            (node,) = readers
     return tuple(chain)
-
-
-def _only_reader(graph: Graph, node: int) -> str | None:
-    """Name of the one module that reads the node; None for several readers or a function."""
-    readers = list(graph.successors(node))
-    return graph.nodes[readers[0]]["module"] if len(readers) == 1 else None
-
-
-def shared_input_ties(graph: Graph, calls: Sequence[LayerCall]) -> tuple[Tie, ...]:
-    """Layers that read one tensor are tied in activation bits: the tensor is stored only once."""
-    readers: dict[tuple[int, ...], dict[str, None]] = {}  # by node and output position
-    for call in calls:
-        for source in graph.predecessors(call.node):
-            tensor = (source, *graph.edges[source, call.node]["outputs"])
-            readers.setdefault(tensor, {})[call.name] = None
-    ties = [
-        Tie(tuple(names), "activation", "read the same tensor")
-        for names in readers.values()
-        if len(names) > 1
-    ]
-    return tuple(dict.fromkeys(ties))

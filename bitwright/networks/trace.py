@@ -1,75 +1,76 @@
-"""Recording one run of a model: its operations, and which tensors flow between them.
+"""Recording one run of a model: its operations, its layers, and which tensors flow between them.
 
 A `torch.overrides.TorchFunctionMode` sees every torch function that Python calls, so control flow,
 functional calls and operators need no help from the model. Modules that are one operation by
 themselves (layers, and the childless modules of `torch.nn`) are recorded by hooks as one node.
-Code that runs outside Python, such as a scripted submodule, is not seen.
+Whatever takes multiply-adds is a layer: a functional call is known by the Parameter that it
+multiplies with. Code that runs outside Python, such as a scripted submodule, is not seen.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from types import FunctionType
+from typing import Any
 
-import networkx as nx
+import torch.nn.functional as F  # noqa: N812 - its customary name
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from bitwright.networks.layers import LAYER_TYPES, Layer
+from bitwright.networks.calls import Computation, LayerCall, of_function, of_module
+from bitwright.networks.flow import Flow, Source, Versions, versions
+from bitwright.networks.kinds import keeps_grid
+from bitwright.networks.layers import LAYER_TYPES
+from bitwright.networks.products import MacCounter
 from bitwright.networks.tensors import tensors_in
 
-if TYPE_CHECKING:
-    Graph = nx.DiGraph[int]
 
+@dataclass
+class _Scope:
+    """A module at work, and how many products without weights it has computed so far."""
 
-@dataclass(frozen=True)
-class LayerCall:
-    """One call of a layer: its node in the graph, and its tensors."""
-
-    node: int
     name: str
-    layer: Layer
-    input: Tensor
-    output: Tensor
-
-
-@dataclass(frozen=True)
-class _Value:
-    """What a tensor of the run holds: which output of which node, at which version."""
-
-    tensor: Tensor
-    node: int
-    position: int
-    version: int
+    products: Counter[str] = field(default_factory=Counter)
 
 
 class Trace(TorchFunctionMode):
     """The graph and the layer calls of one run, filled while `run` records it.
 
-    Nodes are numbered in the order of execution. Each has a `kind` (class of a module, name of a
-    function) and a `module` (its name; None for a function). An edge's `outputs` are the positions
-    of the producer's outputs that the consumer reads. The first node is `input`, the last `output`.
+    Nodes are numbered in the order of execution; the first is `input`, the last `output`. Each has
+    a `kind` (class of a module, name of a function), a `module` (its name; None for a function), a
+    `layer` (name of the layer that it is a call of, or None), a `scope` (the innermost module at
+    work), `constant` (whether it reads only weights and constants) and `same_grid` (whether its
+    output holds only values that its input holds, or zero). An edge's `outputs` are the positions
+    of the producer's outputs that the consumer reads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.graph: Graph = nx.DiGraph()
         self.calls: list[LayerCall] = []
-        self._values: dict[int, _Value] = {}  # by id(tensor); keeps every tensor, so ids are unique
-        self._inside: list[dict[int, tuple[Tensor, int]]] = []  # what the open modules read
+        self._model = model
+        self._flow = Flow(model)
+        self.graph = self._flow.graph
+        self._parameters = dict(model.named_parameters())
+        self._names = {id(p): name for name, p in self._parameters.items()}
+        self._modules = {name for name, _ in model.named_modules()}
+        self._macs = MacCounter()
+        self._scopes = [_Scope("")]
+        self._inside: list[tuple[Versions, int]] = []  # what open operations read, macs before
 
-    def run(self, model: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def run(self, inputs: tuple[Any, ...]) -> None:
         """Record one run of the model."""
-        self._add("input", None, (), tensors_in(inputs))
+        self._flow.add((), tensors_in(inputs), self._attributes("input", None))
         with ExitStack() as stack:
-            for name, module in model.named_modules():
-                if _is_one_operation(module):
-                    stack.enter_context(self._hooked(name, module))
+            for name, module in self._model.named_modules():
+                hooked = self._operation if _is_one_operation(module) else self._open
+                stack.enter_context(hooked(name, module))
+            stack.enter_context(self._macs)
             stack.enter_context(self)
-            outputs = model(*inputs)
-        self._add("output", None, tensors_in(outputs), ())
+            outputs = self._model(*inputs)
+        self._flow.add(tensors_in(outputs), (), self._attributes("output", None))
 
     def __torch_function__(
         self,
@@ -81,65 +82,102 @@ class Trace(TorchFunctionMode):
         kwargs = kwargs or {}
         if self._inside:
             return func(*args, **kwargs)
-        read = _versions((args, kwargs))
+        if func is F.multi_head_attention_forward:
+            with self:
+                return _UNFOLDED_ATTENTION(*args, **kwargs)
+        read, before = versions((args, kwargs)), self._macs.total
         result = func(*args, **kwargs)
-        self._record(_function_name(func), None, read, result)
+        kind, macs = _function_name(func), self._macs.total - before
+        grid = keeps_grid(kind, kwargs.get("mode", args[3] if len(args) > 3 else None))
+        node = self._flow.record(read, result, self._attributes(kind, None, grid))
+        if macs and node is not None:
+            computation = of_function(kind, args, kwargs, self._flow.weights_of, self._parameters)
+            self._add_call(node, None, macs, computation, result)
         return result
 
     @contextmanager
-    def _hooked(self, name: str, module: nn.Module) -> Iterator[None]:
+    def _operation(self, name: str, module: nn.Module) -> Iterator[None]:
         """Record every call of the module as one operation, whatever it calls itself."""
 
         def before(_: nn.Module, args: Any, kwargs: Any) -> None:
-            self._inside.append(_versions((args, kwargs)))
+            self._inside.append((versions((args, kwargs)), self._macs.total))
 
         def after(_: nn.Module, _args: Any, _kwargs: Any, result: Any) -> None:
-            read = self._inside.pop()
+            read, macs = self._inside.pop()
             if self._inside or result is None:  # part of an outer operation, or failed
                 return
-            node = self._record(type(module).__name__, name, read, result)
-            if node is not None and isinstance(module, LAYER_TYPES):
-                input_, _version = next(iter(read.values()))
-                self.calls.append(LayerCall(node, name, module, input_, result))
+            kind = type(module).__name__
+            grid = keeps_grid(kind, getattr(module, "mode", None))
+            node = self._flow.record(read, result, self._attributes(kind, name, grid))
+            if node is not None and (isinstance(module, LAYER_TYPES) or self._macs.total > macs):
+                input_ = next(tensor for tensor, _ in read.values())
+                computation = of_module(module, input_, self._names)
+                self._add_call(node, name, self._macs.total - macs, computation, result)
 
-        handles = (
-            module.register_forward_pre_hook(before, with_kwargs=True),
-            module.register_forward_hook(after, with_kwargs=True, prepend=True, always_call=True),
-        )
-        try:
+        with _hooks(module, before, after):
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
-    def _record(
-        self, kind: str, module: str | None, read: dict[int, tuple[Tensor, int]], result: Any
-    ) -> int | None:
-        """Add the node of a call that made or changed tensors; None for one that did neither."""
-        written = {id(t): t for t in tensors_in(result) if id(t) not in read}
-        changed = {key: t for key, (t, version) in read.items() if _version(t) != version}
-        if changed:  # in place: whatever shares its memory was written too
-            for key, value in self._values.items():
-                if _version(value.tensor) != value.version:
-                    changed[key] = value.tensor
-        written |= changed
-        if not written:
-            return None
-        return self._add(kind, module, (t for t, _ in read.values()), written.values())
+    @contextmanager
+    def _open(self, name: str, module: nn.Module) -> Iterator[None]:
+        """Follow when a module is at work that is no operation by itself."""
 
-    def _add(
-        self, kind: str, module: str | None, read: Iterable[Tensor], written: Iterable[Tensor]
-    ) -> int:
-        node = len(self.graph)
-        self.graph.add_node(node, kind=kind, module=module)
-        for tensor in read:
-            if source := self._values.get(id(tensor)):
-                seen = self.graph.get_edge_data(source.node, node, {}).get("outputs", ())
-                outputs = tuple(sorted({*seen, source.position}))
-                self.graph.add_edge(source.node, node, outputs=outputs)
-        for position, tensor in enumerate(written):
-            self._values[id(tensor)] = _Value(tensor, node, position, _version(tensor))
-        return node
+        def before(*_: Any) -> None:
+            self._scopes.append(_Scope(name))
+
+        def after(*_: Any) -> None:
+            self._scopes.pop()
+
+        with _hooks(module, before, after):
+            yield
+
+    def _attributes(self, kind: str, module: str | None, same_grid: bool = False) -> dict[str, Any]:
+        scope = self._scopes[-1].name
+        return {
+            "kind": kind, "module": module, "layer": None, "scope": scope, "same_grid": same_grid,
+        }  # fmt: skip
+
+    def _name_of_call(self, kind: str, weights: frozenset[str]) -> str:
+        """After the weight: its module, or the Parameter itself; without one, after the scope."""
+        if len(weights) == 1:
+            (name,) = weights
+            return name.removesuffix(".weight")
+        scope = self._scopes[-1]
+        number = scope.products[kind]
+        scope.products[kind] += 1
+        name = f"{scope.name}.{kind.lower()}".lstrip(".") + (f"_{number}" if number else "")
+        while name in self._modules:
+            name += "_"
+        return name
+
+    def _add_call(
+        self, node: int, name: str | None, macs: int, computation: Computation, result: Any
+    ) -> None:
+        if name is None:
+            name = self._name_of_call(computation.kind, computation.weights)
+        self.graph.nodes[node]["layer"] = name
+        self.calls.append(
+            LayerCall(
+                node=node,
+                name=name,
+                kind=computation.kind,
+                macs=macs,
+                weights=computation.weights,
+                parameters=computation.parameters,
+                quantizable=computation.quantizable,
+                source=self._input_source(node, computation.input),
+                input_shape=tuple(computation.input.shape),
+                output_shape=tuple(next(tensors_in(result)).shape),
+                geometry=computation.geometry,
+            )
+        )
+
+    def _input_source(self, node: int, input_: Tensor) -> Source | None:
+        source = self._flow.source(input_)
+        if source is None or source[0] != node:
+            return source
+        # The call wrote its input in place; the edges know what it read.
+        before = next(iter(self.graph.pred[node].items()), None)
+        return (before[0], before[1]["outputs"][0]) if before else None
 
 
 def _is_one_operation(module: nn.Module) -> bool:
@@ -148,14 +186,30 @@ def _is_one_operation(module: nn.Module) -> bool:
     return type(module).__module__.startswith("torch.nn.") and not any(module.children())
 
 
-def _versions(value: Any) -> dict[int, tuple[Tensor, int]]:
-    """Tensors inside the value by identity, each with its version before the call."""
-    return {id(tensor): (tensor, _version(tensor)) for tensor in tensors_in(value)}
+@contextmanager
+def _hooks(
+    module: nn.Module, before: Callable[..., None], after: Callable[..., None]
+) -> Iterator[None]:
+    handles = (
+        module.register_forward_pre_hook(before, with_kwargs=True),
+        module.register_forward_hook(after, with_kwargs=True, prepend=True, always_call=True),
+    )
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
-def _version(tensor: Tensor) -> int:
-    """How often the tensor's memory was written in place; inference tensors do not count it."""
-    return 0 if tensor.is_inference() else tensor._version
+def _unfolded(function: FunctionType) -> FunctionType:
+    """A copy of one of torch's Python functions whose inner calls are seen one by one."""
+    scope = {**function.__globals__, "has_torch_function": lambda _: False}
+    return FunctionType(
+        function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
+    )
+
+
+_UNFOLDED_ATTENTION = _unfolded(F.multi_head_attention_forward)  # type: ignore[arg-type]
 
 
 def _function_name(func: Callable[..., Any]) -> str:

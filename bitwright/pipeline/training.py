@@ -37,6 +37,10 @@ def train(work: Work) -> list[str]:
 def read(work: Work) -> list[str]:
     """Run the network once and write down its layers, ties and pins."""
     description = work.read_network().description
+    if fixed := [layer.name for layer in description if not layer.quantizable]:
+        work.reporter.say(
+            f"  left in float32, for no quantizer carries them out: {', '.join(fixed)}"
+        )
     if unseen := _unseen_weights(work.fresh_model(), description):
         work.reporter.say(f"  left in float32 and in no cost: {', '.join(unseen)}")
     write_atomic(work.folder / "network.json", dump_json(network_document(description)) + "\n")
@@ -44,6 +48,11 @@ def read(work: Work) -> list[str]:
 
 
 def _unseen_weights(model: nn.Module, network: NetworkDescription) -> list[str]:
-    """Parameters of two dimensions or more that are the weight of no layer, such as attention's."""
-    seen = {f"{name}.weight" for name in network.names}
-    return [name for name, value in model.named_parameters() if value.ndim > 1 and name not in seen]
+    """Parameters of two dimensions or more that are the weight of no layer, such as embeddings."""
+    # A Parameter with two names may be the weight of a layer under the second one.
+    seen = {
+        id(value)
+        for name, value in model.named_parameters(remove_duplicate=False)
+        if any(name == layer or name.startswith(f"{layer}.") for layer in network.names)
+    }
+    return [n for n, value in model.named_parameters() if value.ndim > 1 and id(value) not in seen]

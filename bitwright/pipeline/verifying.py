@@ -50,7 +50,7 @@ def points_of(work: Work) -> list[Point]:
                 points.append(Point(name, "solution", solution.configuration))
     for precision in section.uniform:
         bits = {
-            name: candidates[0] if len(candidates) == 1 else precision
+            name: precision if precision in candidates else min(candidates)
             for name, candidates in work.candidates.items()
         }
         if problem.broken_ties(problem.selection(bits)):

@@ -69,8 +69,9 @@ class Work:
 
     def read_network(self) -> TracedNetwork:
         """Run the network once and describe it, pins included."""
-        traced = read_network(self.fresh_model(), self.task.example_inputs(), self.config.name)
-        return TracedNetwork(pin(traced.description, self.config.pins), traced.graph)
+        config, inputs = self.config, self.task.example_inputs()
+        traced = read_network(self.fresh_model(), inputs, config.name, ties=config.ties)
+        return TracedNetwork(pin(traced.description, config.pins), traced.graph)
 
     @cached_property
     def network(self) -> NetworkDescription:
@@ -84,10 +85,7 @@ class Work:
 
     def candidates_in(self, network: NetworkDescription) -> dict[str, tuple[Precision, ...]]:
         """The precisions that every layer of a description may take."""
-        return {
-            layer.name: (layer.pinned,) if layer.pinned else self.config.precisions
-            for layer in network
-        }
+        return {layer.name: layer.candidates(self.config.precisions) for layer in network}
 
     @cached_property
     def calibration(self) -> Calibration:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bitwright.problems.errors import InputError, nearest
-from bitwright.problems.precision import Precision
+from bitwright.problems.precision import FLOAT32, LeastPrecision, Precision
 from bitwright.problems.ties import Tie
 
 
@@ -17,7 +17,10 @@ class LayerDescription:
     `parameters` counts the weights that can be quantized (no biases, no batch norm); `macs` the
     multiply-adds of one run, summed over all calls of a shared module. Shapes include the batch.
     `fused` names the modules that run together with the layer (batch norm, activation);
-    `pinned` is the one precision that the layer must take, or None.
+    `pinned` is the one precision that the layer must take, `least` the bits that it must have on
+    either side, or None. A layer that is not `quantizable` stays in float32: a functional call, or a
+    product of activations, which has no weights. `in_channels`, `out_channels`, `kernel`, `stride`
+    and `groups` are what tables of measured costs are keyed by; None or empty where they say nothing.
     """
 
     name: str
@@ -28,6 +31,13 @@ class LayerDescription:
     output_shape: tuple[int, ...]
     fused: tuple[str, ...] = ()
     pinned: Precision | None = None
+    least: Precision | None = None
+    quantizable: bool = True
+    in_channels: int | None = None
+    out_channels: int | None = None
+    kernel: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+    groups: int | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -37,9 +47,30 @@ class LayerDescription:
                 raise InputError(
                     f"layer {self.name!r}: {field} must not be negative, got {getattr(self, field)}"
                 )
-        for field in ("input_shape", "output_shape"):
+        for field in ("input_shape", "output_shape", "kernel", "stride"):
             object.__setattr__(self, field, tuple(int(n) for n in getattr(self, field)))
         object.__setattr__(self, "fused", tuple(self.fused))
+
+    def candidates(self, precisions: tuple[Precision, ...]) -> tuple[Precision, ...]:
+        """Those of the precisions that the layer may take, in their order.
+
+        A fixed pin, or float32 where nothing else can be, need not be among them. Raises
+        `InputError` where a least pin allows none.
+        """
+        if not self.quantizable:
+            return (FLOAT32,)
+        if self.pinned is not None:
+            return (self.pinned,)
+        if self.least is None:
+            return precisions
+        allowed = tuple(p for p in precisions if LeastPrecision(self.least).allows(p))
+        if not allowed:
+            offered = ", ".join(p.label for p in precisions)
+            raise InputError(
+                f"layer {self.name!r} is pinned to at least {self.least}, which none of the "
+                f"precisions {offered} has"
+            )
+        return allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +115,13 @@ class NetworkDescription:
         return tuple(layer.name for layer in self.layers)
 
     @property
+    def quantizable_names(self) -> tuple[str, ...]:
+        """Names of the layers that need not stay in float32, in order."""
+        return tuple(layer.name for layer in self.layers if layer.quantizable)
+
+    @property
     def parameters(self) -> int:
-        """Weights of all layers that can be quantized."""
+        """Weights of all layers; a weight that layers share is counted once."""
         return sum(layer.parameters for layer in self.layers)
 
     @property

@@ -69,3 +69,33 @@ class Precision:
 
 
 FLOAT32 = Precision(FLOAT_BITS, FLOAT_BITS)
+
+
+@dataclass(frozen=True, slots=True)
+class LeastPrecision:
+    """At least so many bits on either side, written like `>=w4a8`; 32 bits are allowed too."""
+
+    precision: Precision
+
+    @property
+    def label(self) -> str:
+        """The short form; `parse_pin` reads it back."""
+        return f">={self.precision.label}"
+
+    def allows(self, precision: Precision) -> bool:
+        """Whether neither side has fewer bits."""
+        least = self.precision
+        return (
+            precision.weight_bits >= least.weight_bits
+            and precision.activation_bits >= least.activation_bits
+        )
+
+    def __str__(self) -> str:
+        return self.label
+
+
+def parse_pin(label: str) -> Precision | LeastPrecision:
+    """Read a pin: a precision such as `w8a8`, or a least one such as `>=w4a8`."""
+    if isinstance(label, str) and label.startswith(">="):
+        return LeastPrecision(Precision.parse(label[2:].strip()))
+    return Precision.parse(label)

@@ -141,7 +141,7 @@ def calibrate(
     The model runs in evaluation mode and is left as it was. Raises `MeasurementError` on NaN or
     infinity, with the layer's name, and `InputError` for an option that is unknown.
     """
-    layers = layers_of(model, network.names)
+    layers = layers_of(model, network.quantizable_names)
     calibration = Calibration(
         weight_rule=weight_rule,
         activation_rule=activation_rule,

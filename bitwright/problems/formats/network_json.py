@@ -11,6 +11,8 @@ from bitwright.problems.precision import Precision
 from bitwright.problems.ties import SIDES, Tie
 
 FORMAT = "bitwright-network/1"
+_NUMBERS = ("in_channels", "out_channels", "groups")
+_LISTS = ("kernel", "stride")
 
 
 def network_document(
@@ -20,25 +22,34 @@ def network_document(
     return {
         "format": FORMAT,
         "name": network.name,
-        "layers": [
-            {
-                "name": layer.name,
-                "kind": layer.kind,
-                "parameters": layer.parameters,
-                "macs": layer.macs,
-                "input_shape": list(layer.input_shape),
-                "output_shape": list(layer.output_shape),
-                "fused": list(layer.fused),
-                "pinned": None if layer.pinned is None else layer.pinned.label,
-            }
-            for layer in network
-        ],
+        "layers": [_layer_document(layer) for layer in network],
         "ties": [
             {"layers": list(t.layers), "side": t.side, "reason": t.reason} for t in network.ties
         ],
         "totals": {"parameters": network.parameters, "macs": network.macs},
         "costs": {label: dict(totals) for label, totals in (costs or {}).items()},
     }
+
+
+def _layer_document(layer: LayerDescription) -> dict[str, Any]:
+    """The keys of the format, and of the others those that say something."""
+    document: dict[str, Any] = {
+        "name": layer.name,
+        "kind": layer.kind,
+        "parameters": layer.parameters,
+        "macs": layer.macs,
+        "input_shape": list(layer.input_shape),
+        "output_shape": list(layer.output_shape),
+        "fused": list(layer.fused),
+        "pinned": None if layer.pinned is None else layer.pinned.label,
+    }
+    if layer.least is not None:
+        document["least"] = layer.least.label
+    if not layer.quantizable:
+        document["quantizable"] = False
+    sizes = {name: getattr(layer, name) for name in (*_NUMBERS, *_LISTS)}
+    document |= {name: value for name, value in sizes.items() if value not in (None, ())}
+    return document
 
 
 def network_from_document(document: Any, source: str) -> NetworkDescription:
@@ -68,9 +79,15 @@ def _check_totals(root: Place) -> None:
 
 def _layer(place: Place) -> LayerDescription:
     place.keys(
-        ("name", "kind", "parameters", "macs", "input_shape", "output_shape"), ("fused", "pinned")
+        ("name", "kind", "parameters", "macs", "input_shape", "output_shape"),
+        ("fused", "pinned", "least", "quantizable", *_NUMBERS, *_LISTS),
     )
     pinned = place["pinned"].value if "pinned" in place else None
+    least = place["least"].value if "least" in place else None
+    numbers: dict[str, Any] = {name: place[name].integer() for name in _NUMBERS if name in place}
+    lists: dict[str, Any] = {
+        name: tuple(p.integer() for p in place[name].items()) for name in _LISTS if name in place
+    }
     with naming(place.source, place.path):
         return LayerDescription(
             name=place["name"].text(),
@@ -81,6 +98,10 @@ def _layer(place: Place) -> LayerDescription:
             output_shape=tuple(p.integer() for p in place["output_shape"].items()),
             fused=tuple(p.text() for p in place["fused"].items()) if "fused" in place else (),
             pinned=None if pinned is None else Precision.parse(pinned),
+            least=None if least is None else Precision.parse(least),
+            quantizable=place["quantizable"].boolean() if "quantizable" in place else True,
+            **numbers,
+            **lists,
         )
 
 

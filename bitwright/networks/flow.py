@@ -1,0 +1,104 @@
+"""The graph of a run while it grows: which operation made which tensor, and from what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
+from torch import Tensor, nn
+
+from bitwright.networks.tensors import tensors_in
+
+if TYPE_CHECKING:
+    Graph = nx.DiGraph[int]
+
+Versions = dict[int, tuple[Tensor, int]]
+"""Tensors by identity, each with its version before a call."""
+
+Source = tuple[int, int]
+"""Where a tensor comes from: a node, and the position among that node's outputs."""
+
+
+@dataclass(frozen=True)
+class _Value:
+    """What a tensor of the run holds: which output of which node, at which version.
+
+    `weights` names the Parameters that it was computed from; None where data of the run went in.
+    """
+
+    tensor: Tensor
+    node: int
+    position: int
+    version: int
+    weights: frozenset[str] | None
+
+
+class Flow:
+    """The graph of operations, and what every tensor of the run holds.
+
+    What nodes and edges hold is said in `bitwright.networks.trace.Trace`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.graph: Graph = nx.DiGraph()
+        self._values: dict[int, _Value] = {}  # by id(tensor); keeps every tensor, so ids are unique
+        self._weights = {id(tensor): frozenset[str]() for tensor in model.buffers()}
+        self._weights |= {id(p): frozenset([name]) for name, p in model.named_parameters()}
+
+    def weights_of(self, tensor: Tensor) -> frozenset[str] | None:
+        """The Parameters that a tensor is or comes from; None where data of the run is in it."""
+        if value := self._values.get(id(tensor)):
+            return value.weights
+        return self._weights.get(id(tensor))
+
+    def source(self, tensor: Tensor) -> Source | None:
+        """The node that made the tensor; None for Parameters and what the run did not make."""
+        value = self._values.get(id(tensor))
+        return (value.node, value.position) if value else None
+
+    def record(self, read: Versions, result: Any, attributes: Mapping[str, Any]) -> int | None:
+        """Add the node of a call that made or changed tensors; None for one that did neither."""
+        written = {id(t): t for t in tensors_in(result) if id(t) not in read}
+        changed = {key: t for key, (t, version) in read.items() if _version(t) != version}
+        if changed:  # in place: whatever shares its memory was written too
+            for key, value in self._values.items():
+                if _version(value.tensor) != value.version:
+                    changed[key] = value.tensor
+        written |= changed
+        if not written:
+            return None
+        return self.add((t for t, _ in read.values()), written.values(), attributes)
+
+    def add(
+        self, read: Iterable[Tensor], written: Iterable[Tensor], attributes: Mapping[str, Any]
+    ) -> int:
+        """Add a node that reads and writes these tensors."""
+        node = len(self.graph)
+        read = list(read)
+        weights = self._common_weights(read) if node else None  # the input is no constant
+        self.graph.add_node(node, **attributes, constant=weights is not None)
+        for tensor in read:
+            if source := self._values.get(id(tensor)):
+                seen = self.graph.get_edge_data(source.node, node, {}).get("outputs", ())
+                outputs = tuple(sorted({*seen, source.position}))
+                self.graph.add_edge(source.node, node, outputs=outputs)
+        for position, tensor in enumerate(written):
+            self._values[id(tensor)] = _Value(tensor, node, position, _version(tensor), weights)
+        return node
+
+    def _common_weights(self, read: Iterable[Tensor]) -> frozenset[str] | None:
+        of_each = [self.weights_of(tensor) for tensor in read]
+        known = [weights for weights in of_each if weights is not None]
+        return frozenset[str]().union(*known) if len(known) == len(of_each) else None
+
+
+def versions(value: Any) -> Versions:
+    """Tensors inside the value by identity, each with its version before the call."""
+    return {id(tensor): (tensor, _version(tensor)) for tensor in tensors_in(value)}
+
+
+def _version(tensor: Tensor) -> int:
+    """How often the tensor's memory was written in place; inference tensors do not count it."""
+    return 0 if tensor.is_inference() else tensor._version
