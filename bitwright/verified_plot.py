@@ -184,7 +184,7 @@ def _scale_both(axis: Axes, pairs: NDArray[np.float64]) -> None:
         for side in (axis.xaxis, axis.yaxis):
             side.set_major_locator(SymmetricalLogLocator(base=10, linthresh=threshold))
             side.set_major_formatter("{x:g}")
-        limits = (min(least, 0.0) - 0.2 * threshold, largest * 1.4)
+        limits = (min(1.5 * least, 0.0) - 0.2 * threshold, largest * 1.4)
     else:
         room = 0.08 * (largest - least) or 0.1 * abs(largest) or 1.0
         limits = (least - room, largest + room)

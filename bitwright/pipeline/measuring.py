@@ -24,7 +24,7 @@ from bitwright.pipeline.evaluating import Evaluated, evaluate
 from bitwright.pipeline.folder import fingerprint
 from bitwright.pipeline.work import Work
 from bitwright.problems.configuration import BitConfiguration
-from bitwright.problems.formats import dump_json, read_json, write_atomic
+from bitwright.problems.formats import read_json, write_atomic
 from bitwright.problems.formats.answers_json import bits_document
 from bitwright.problems.formats.json_text import Place
 from bitwright.problems.formats.verified_json import (
@@ -164,13 +164,14 @@ def _weights(
     """The trained network's state, quantizers included, and what it was trained for."""
     # Copies, since safetensors refuses tensors that share memory, such as tied weights.
     state = {name: value.contiguous().clone() for name, value in model.state_dict().items()}
-    metadata = {
+    made_for = {
         "format": WEIGHTS_FORMAT,
-        "bits": dump_json(bits_document(configuration), indent=None),
-        "seed": str(seed),
-        "recipe": json.dumps(asdict(recipe)),
+        "bits": bits_document(configuration),
+        "seed": seed,
+        "recipe": asdict(recipe),
     }
-    return bytes(save(state, metadata))
+    # One entry, since the order of several would change from one writing to the next.
+    return bytes(save(state, {"bitwright": json.dumps(made_for)}))
 
 
 def _with_losses(work: Work, model: nn.Module) -> dict[str, Any]:

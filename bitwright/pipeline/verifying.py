@@ -6,6 +6,7 @@ were under way, and a point that several questions ask for is measured once.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -26,7 +27,7 @@ from bitwright.pipeline.work import Work
 from bitwright.pipeline.workers import Workers, measure_all
 from bitwright.problems.errors import InputError
 from bitwright.problems.exact import plain
-from bitwright.problems.formats import dump_json, read_verified, write_verified
+from bitwright.problems.formats import read_verified, write_verified
 from bitwright.problems.formats.answers_json import bits_document
 from bitwright.problems.front import non_dominated
 from bitwright.problems.verified import TrainedQuality, Verified, VerifiedPoint
@@ -141,7 +142,7 @@ def verified_model(work: Work, point: str, seed: int) -> nn.Module:
     path = work.folder / chosen.weights[verified.seeds.index(seed)]
     try:
         with safe_open(path, framework="pt") as file:
-            found = dict(file.metadata() or {})
+            made_for = json.loads((file.metadata() or {}).get("bitwright", "{}"))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; `bitwright verify` makes it again") from None
@@ -149,12 +150,9 @@ def verified_model(work: Work, point: str, seed: int) -> nn.Module:
         raise InputError(
             f"{path}: damaged ({error}); delete it and `bitwright verify` again"
         ) from None
-    wanted = {
-        "bits": dump_json(bits_document(chosen.configuration), indent=None),
-        "seed": str(seed),
-    }
+    wanted = {"bits": bits_document(chosen.configuration), "seed": seed}
     for name, value in wanted.items():
-        if found.get(name) != value:
+        if made_for.get(name) != value:
             raise InputError(f"{path}: trained for other {name} than those of point {point!r}")
     model = untrained(work, chosen.configuration, seed)
     try:

@@ -33,7 +33,7 @@ from bitwright.progress import Reporter
 from bitwright.run_config import RunConfig
 
 BACKENDS = ("loky", "dask")
-_SECONDS_FOR_A_WORKER = 60
+_SECONDS_TO_CONNECT, _SECONDS_FOR_A_WORKER = 10, 60
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def _by_dask(jobs: Sequence[_Job], workers: Workers) -> Iterator[_Outcome]:
             client.submit(_carry_out, job, key=f"bitwright-{job.key}", pure=False): job
             for job in jobs
         }
-        for future in distributed.as_completed(futures):
+        for future in distributed.as_completed(futures, loop=client.loop):
             if future.status == "finished":
                 yield futures[future], future.result()[1]
             else:  # its worker died, again and again
@@ -189,13 +189,15 @@ def _client(distributed: Any, workers: Workers) -> Iterator[Any]:
     """A client of the cluster at the scheduler, or of one that is started for it on this machine."""
     if workers.scheduler is None:
         cluster = distributed.LocalCluster(
-            n_workers=workers.jobs, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=workers.jobs, threads_per_worker=1, processes=True, dashboard_address=":0"
         )
         with cluster, distributed.Client(cluster, set_as_default=False) as client:
             yield client
         return
     try:
-        client = distributed.Client(workers.scheduler, set_as_default=False)
+        client = distributed.Client(
+            workers.scheduler, set_as_default=False, timeout=_SECONDS_TO_CONNECT
+        )
         client.wait_for_workers(1, timeout=_SECONDS_FOR_A_WORKER)
     except (OSError, ValueError) as error:  # a TimeoutError is an OSError
         raise InputError(
