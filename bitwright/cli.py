@@ -17,6 +17,7 @@ from typing import NoReturn
 
 COMMANDS = {
     "run": "carry out a complete run: train, score, solve, verify, draw",
+    "verify": "measure configurations of a run on the real network, after PTQ and after QAT",
     "solve": "find the best bits for a problem file within budgets",
     "front": "find the Pareto front of loss against costs for a problem file",
     "cost": "show the layers, ties and costs of a network",

@@ -1,4 +1,4 @@
-"""Pictures: the Pareto front, the significance map and the confusion matrix, as matplotlib figures.
+"""Pictures: the Pareto front, verified points, the significance map and the confusion matrix, as matplotlib figures.
 
 Every function returns a new figure and never shows it; `save` writes it, as PNG and SVG for a run.
 Colours are those of Okabe and Ito (2008) and viridis, which colour-blind readers can tell apart.
@@ -20,6 +20,7 @@ from bitwright.comparison_plot import draw_comparison
 from bitwright.front_plot import MeasuredPoint, draw_front
 from bitwright.plot_base import MOST_LABELS, ORANGE, label, save, suffix_of
 from bitwright.problems.scores import SignificanceTable
+from bitwright.verified_plot import draw_verified
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +31,7 @@ __all__ = [
     "draw_confusion",
     "draw_front",
     "draw_significance",
+    "draw_verified",
     "save",
     "suffix_of",
 ]

@@ -9,10 +9,11 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from bitwright.problems.formats import read_verified
 from bitwright.problems.version import __version__
 from bitwright.text import figure
 
-_PICTURES = ("pareto", "significance", "confusion")
+_PICTURES = ("pareto", "verified", "significance", "confusion")
 
 
 def report_html(run: Path) -> str:
@@ -31,7 +32,7 @@ def report_html(run: Path) -> str:
         critical=_json(run / "critical.json"),
         network=_json(run / "network.json"),
         solutions=solutions,
-        verified=_json(run / "verified.json"),
+        verified=read_verified(run / "verified.json"),
         pictures={name: _picture(run / f"{name}.svg") for name in _PICTURES},
         version=__version__,
     )

@@ -135,7 +135,8 @@ class VerifySection(_Section):
     """What is measured for real: named solutions, points of the front, uniform configurations.
 
     Every one is measured on the test split after post-training quantization and, for each seed,
-    after quantization-aware training by the recipe `qat` (none: PTQ only).
+    after quantization-aware training by the recipe `qat` (none: PTQ only). `keep_weights` keeps the
+    trained networks in the run folder; `jobs` measurements run at a time, with the same figures.
     """
 
     solutions: bool = True
@@ -143,6 +144,8 @@ class VerifySection(_Section):
     uniform: tuple[PrecisionLabel, ...] = ()
     qat: Recipe | None = None
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
+    keep_weights: bool = True
+    jobs: int = Field(default=1, ge=1)
 
 
 class RunConfig(_Section):
@@ -196,8 +199,10 @@ class RunConfig(_Section):
         return _plain(self, path=str)  # type: ignore[no-any-return]
 
     def identity(self) -> dict[str, Any]:
-        """The document without paths: what files hold counts, and not where they lie."""
-        return _plain(self, path=lambda _: None)  # type: ignore[no-any-return]
+        """What results follow from: no paths, since what files hold counts, and no number of jobs."""
+        document: dict[str, Any] = _plain(self, path=lambda _: None)
+        del document["verify"]["jobs"]
+        return document
 
     def files(self, keys: Collection[str]) -> list[Path]:
         """The files that plug-ins under these keys read, but for the task's, which digests its data."""

@@ -58,6 +58,13 @@ def seed(text: str) -> int:
     return int(text)
 
 
+def at_least_one(text: str) -> int:
+    """A number of things, of which there is one or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 1, got {text!r}")
+    return int(text)
+
+
 def budgets_of(options: argparse.Namespace) -> tuple[Budget, ...]:
     """The budgets given on the command line; one per cost."""
     budgets = tuple(Budget.parse(text) for text in options.budget)

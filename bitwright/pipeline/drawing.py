@@ -7,20 +7,31 @@ from typing import Any
 import numpy as np
 
 from bitwright.pipeline.scoring import table_from_document
-from bitwright.pipeline.verifying import best_quality, spread_of
+from bitwright.pipeline.verifying import VERIFIED
 from bitwright.pipeline.work import Work
-from bitwright.plots import MeasuredPoint, draw_confusion, draw_front, draw_significance, save
-from bitwright.problems.formats import read_front, write_atomic
+from bitwright.plots import (
+    MeasuredPoint,
+    draw_confusion,
+    draw_front,
+    draw_significance,
+    draw_verified,
+    save,
+)
+from bitwright.problems.formats import read_front, read_verified, write_atomic
+from bitwright.problems.verified import Verified
 from bitwright.report import report_html
 
 
 def draw(work: Work) -> list[str]:
-    """Draw the Pareto front, the significance map and the confusion matrix; write `report.html`."""
+    """Draw front, verified points, significance map and confusion matrix; write `report.html`."""
+    verified = read_verified(work.folder / VERIFIED)
     figures = {
         "pareto": draw_front(
             read_front(work.folder / "front.json"),
-            *_measured(work.folder.read_json("verified.json")),
+            _measured(verified),
+            verified.main_metric,
         ),
+        "verified": draw_verified(verified, work.config.name),
         "significance": draw_significance(
             {
                 section.name: table_from_document(
@@ -40,24 +51,22 @@ def draw(work: Work) -> list[str]:
     return [*outputs, "report.html"]
 
 
-def _measured(verified: Any) -> tuple[list[MeasuredPoint], str]:
-    metric, cost = verified["main_metric"], verified["cost"]
-    reading = verified["loss_reading"]
-    points = [
+def _measured(verified: Verified) -> list[MeasuredPoint]:
+    metric = verified.main_metric
+    return [
         MeasuredPoint(
-            name=entry["name"],
-            cost=float(entry["costs"][cost]),
-            measured_loss=_or_nan(entry["measured_loss"][reading]),
-            quality_ptq=float(entry["ptq"]["metrics"][metric]),
-            quality_qat=None if entry["qat"] is None else best_quality(entry, metric),
-            dominated=entry["dominated"],
-            uniform=entry["kind"] == "uniform",
-            named=entry["kind"] == "solution",
-            spread_qat=spread_of(entry, metric),
+            name=point.name,
+            cost=float(point.costs[verified.cost]),
+            measured_loss=_or_nan(point.measured_loss[verified.loss_reading]),
+            quality_ptq=point.ptq.metrics[metric],
+            quality_qat=None if point.qat is None else point.qat.metrics[metric].mean,
+            dominated=point.dominated,
+            uniform=point.kind == "uniform",
+            named=point.kind == "solution",
+            spread_qat=(point.qat and point.qat.metrics[metric].spread) or 0.0,
         )
-        for entry in verified["points"]
+        for point in verified.points
     ]
-    return points, metric
 
 
 def _or_nan(value: float | None) -> float:

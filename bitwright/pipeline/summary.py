@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bitwright.problems.formats import read_verified
+from bitwright.problems.verified import MeasuredQuality, OverSeeds, Verified
 from bitwright.text import figure, text_table
 
 _NEXT_TO_CHANCE = 1.5
@@ -13,17 +15,16 @@ _NEXT_TO_CHANCE = 1.5
 
 def summary_text(run: Path) -> str:
     """What was found, in a screenful: the critical classes, the solutions, and what was measured."""
-    critical, network, verified = (
-        _json(run / f"{n}.json") for n in ("critical", "network", "verified")
-    )
-    base, metric = verified["float"]["quality"], verified["main_metric"]
+    critical, network = (_json(run / f"{n}.json") for n in ("critical", "network"))
+    verified = read_verified(run / "verified.json")
+    base, metric = verified.float_quality, verified.main_metric
     parts = [
         f"{network['name']}: {len(network['layers'])} layers, {network['totals']['parameters']:,} weights; "
-        f"float {metric} {base['metrics'][metric]:.4f}, critical classes {_figure(base['critical'])}",
-        *_warnings(verified, metric),
+        f"float {metric} {base.metrics[metric]:.4f}, critical classes {_figure(base.critical)}",
+        *_warnings(base, metric),
         _sentence(critical["sentence"]),
         _solutions(run),
-        _measured(verified, metric),
+        verified_text(verified),
         _pictures(run),
     ]
     return "\n\n".join(parts)
@@ -60,20 +61,20 @@ def _solutions(run: Path) -> str:
     return "\n".join([table, *notes])
 
 
-def _measured(verified: Any, metric: str) -> str:
+def verified_text(verified: Verified) -> str:
     """Costs and losses of every point, and its quality after PTQ and QAT on the test split."""
-    rows = []
-    for p in verified["points"]:
-        qat = p["qat"]
+    rows, metric = [], verified.main_metric
+    for p in verified.points:
+        qat = p.qat
         rows.append([
-            p["name"], figure(p["costs"][verified["cost"]]), _figure(p["predicted_loss"]),
-            _figure(p["measured_loss"][verified["loss_reading"]]), _figure(p["ptq"]["metrics"][metric]),
-            _figure(qat and qat["metrics"][metric]["mean"]), _figure(p["ptq"]["critical"]),
-            _figure(qat and qat["critical"]["mean"]), "yes" if p["dominated"] else "",
+            p.name, figure(p.costs[verified.cost]), _figure(p.predicted_loss),
+            _figure(p.measured_loss[verified.loss_reading]), _figure(p.ptq.metrics[metric]),
+            _over_seeds(qat.metrics[metric] if qat else None), _figure(p.ptq.critical),
+            _over_seeds(qat.critical if qat else None), "yes" if p.dominated else "",
         ])  # fmt: skip
     head = [
         "verified",
-        verified["cost"],
+        verified.cost,
         "predicted",
         "measured",
         f"{metric} PTQ",
@@ -82,18 +83,26 @@ def _measured(verified: Any, metric: str) -> str:
         "QAT",
         "dominated",
     ]
+    seeds = f", mean of {len(verified.seeds)} seeds ± spread" if len(verified.seeds) > 1 else ""
     note = (
-        "predicted, measured: growth of the loss; PTQ, QAT: quality on the test split after quantization\n"
-        "and after training with it; dominated: another row costs no more in anything and is as accurate"
+        f"predicted, measured: growth of the loss; PTQ, QAT: quality on the {verified.quality_split} "
+        f"split after quantization\nand after training with it{seeds}; dominated: another row costs "
+        "no more in anything and is as accurate"
     )
     return f"{text_table(head, rows)}\n{note}"
 
 
-def _warnings(verified: Any, metric: str) -> list[str]:
+def _over_seeds(measured: OverSeeds | None) -> str:
+    if measured is None:
+        return "-"
+    spread = "" if measured.spread is None else f" ± {measured.spread:.4f}"
+    return f"{_figure(measured.mean)}{spread}"
+
+
+def _warnings(quality: MeasuredQuality, metric: str) -> list[str]:
     """What makes a reader doubt the rest: a float network that has learned next to nothing."""
-    quality = verified["float"]["quality"]
-    chance = 1 / len(quality["per_class"])
-    if metric == "accuracy" and quality["metrics"][metric] < _NEXT_TO_CHANCE * chance:
+    chance = 1 / len(quality.per_class)
+    if metric == "accuracy" and quality.metrics[metric] < _NEXT_TO_CHANCE * chance:
         return [
             f"Warning: the float network is little better than chance ({chance:.2f}); nothing below "
             "means much. Train it longer, or with smaller batches."
@@ -102,5 +111,5 @@ def _warnings(verified: Any, metric: str) -> list[str]:
 
 
 def _pictures(run: Path) -> str:
-    names = ", ".join(f"{n}.png" for n in ("pareto", "significance", "confusion"))
+    names = ", ".join(f"{n}.png" for n in ("pareto", "verified", "significance", "confusion"))
     return f"Pictures: {run}/ {names} (and .svg)\nReport: {run / 'report.html'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 from bitwright import plugins
 from bitwright.networks import TracedNetwork, pin, read_network
 from bitwright.pipeline.folder import RunFolder, digest_of_file
-from bitwright.problems.errors import MeasurementError
+from bitwright.problems.errors import InputError, MeasurementError
 from bitwright.problems.formats import read_network as read_network_file
 from bitwright.problems.formats import read_problem
 from bitwright.problems.network import NetworkDescription
@@ -23,9 +24,12 @@ from bitwright.problems.protocols import Task
 from bitwright.problems.scores import CriticalClasses
 from bitwright.progress import Reporter
 from bitwright.quantization import Calibration, calibrate
-from bitwright.run_config import PluginSection, RunConfig
+from bitwright.run_config import PluginSection, RunConfig, read_run_config
 
 FLOAT_WEIGHTS = "float.safetensors"
+_SOLVED = (
+    FLOAT_WEIGHTS, "network.json", "critical.json", "problem.json", "front.json", "front_points.json",
+)  # fmt: skip
 
 
 @dataclass
@@ -118,6 +122,27 @@ class Work:
     def problem(self) -> AllocationProblem:
         """The allocation problem as the `problem` stage wrote it."""
         return read_problem(self.folder / "problem.json")
+
+
+def open_run(path: Path, reporter: Reporter, **verify: Any) -> Work:
+    """The run that made a folder, with other settings of `verify` where they are not None.
+
+    Raises `InputError` where the folder is none of a run, or the run is not solved yet.
+    """
+    config_file = path / "config.yaml"
+    if not config_file.is_file():
+        raise InputError(f"{path}: not a run folder: it has no config.yaml")
+    config = read_run_config(config_file)
+    if changes := {key: value for key, value in verify.items() if value is not None}:
+        section = config.document()["verify"] | changes
+        config = read_run_config(config_file, verify=section)
+    for name in (*_SOLVED, *(f"solutions/{name}.json" for name in config.solutions)):
+        if not (path / name).is_file():
+            raise InputError(
+                f"{path}: the run is not solved yet, {name} is missing; "
+                f"`bitwright run {config_file} --runs {path.parent}` goes on with it"
+            )
+    return Work(config, RunFolder(path), reporter)
 
 
 def _first(batches: Any, count: int) -> Any:

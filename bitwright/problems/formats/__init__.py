@@ -20,10 +20,12 @@ from bitwright.problems.formats.network_json import network_from_document
 from bitwright.problems.formats.problem_csv import problem_from_csv, problem_to_csv
 from bitwright.problems.formats.problem_json import problem_document, problem_from_document
 from bitwright.problems.formats.problem_npz import problem_from_npz, problem_to_npz
+from bitwright.problems.formats.verified_json import verified_document, verified_from_document
 from bitwright.problems.front import ParetoFront
 from bitwright.problems.network import NetworkDescription
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.solution import Solution
+from bitwright.problems.verified import Verified
 
 _PROBLEM_SUFFIXES = (".json", ".csv", ".npz")
 
@@ -88,3 +90,13 @@ def read_network(path: str | Path) -> NetworkDescription:
 def write_network(network: NetworkDescription, path: str | Path) -> None:
     """Write a network description."""
     write_atomic(path, dump_json(network_document(network)) + "\n")
+
+
+def read_verified(path: str | Path) -> Verified:
+    """Read what was verified of a run."""
+    return verified_from_document(read_json(path), str(path))
+
+
+def write_verified(verified: Verified, path: str | Path) -> None:
+    """Write what was verified of a run."""
+    write_atomic(path, dump_json(verified_document(verified)) + "\n")
