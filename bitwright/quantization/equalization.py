@@ -20,7 +20,7 @@ from bitwright.problems.errors import InputError, nearest
 from bitwright.quantization.channels import channel_count, channel_factors, channel_ranges
 
 if TYPE_CHECKING:
-    from bitwright.networks.trace import Graph
+    from bitwright.networks.flow import Graph
 
 HOMOGENEOUS = frozenset(
     {

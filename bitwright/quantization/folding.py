@@ -20,7 +20,7 @@ from bitwright.networks import Layer, TracedNetwork, layers_of
 from bitwright.quantization.channels import channel_count, channel_factors
 
 if TYPE_CHECKING:
-    from bitwright.networks.trace import Graph
+    from bitwright.networks.flow import Graph
 
 
 @dataclass(frozen=True)
