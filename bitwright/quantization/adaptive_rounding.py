@@ -134,7 +134,15 @@ def _record(
     finally:
         for hook in hooks:
             hook.remove()
-    return [LayerCalls(x, y) for x, y in zip(read, made, strict=True)]
+    axes = layers_of(model, [name])[name].weight.ndim
+    return [
+        LayerCalls(_with_batch_axis(x, axes), _with_batch_axis(y, axes))
+        for x, y in zip(read, made, strict=True)
+    ]
+
+
+def _with_batch_axis(tensor: Tensor, axes: int) -> Tensor:
+    return tensor.unsqueeze(0) if tensor.ndim < axes else tensor
 
 
 def _reconstruct(
