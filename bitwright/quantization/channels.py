@@ -6,6 +6,7 @@ one after the other; axis 1 is the other side's channels of one group, repeated 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from torch import Tensor, nn
@@ -13,6 +14,12 @@ from torch import Tensor, nn
 from bitwright.networks import LAYER_TYPES, TRANSPOSED, Layer
 
 Side = Literal["input", "output"]
+
+
+def layer_modules(model: nn.Module, names: Iterable[str]) -> dict[str, Layer]:
+    """Those of the names that are convolutions or `Linear` modules of the model, with the modules."""
+    modules = dict(model.named_modules())
+    return {name: modules[name] for name in names if isinstance(modules.get(name), LAYER_TYPES)}
 
 
 def channel_count(layer: Layer, side: Side) -> int:

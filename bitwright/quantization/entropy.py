@@ -17,6 +17,10 @@ from bitwright.quantization.histograms import Histogram
 USUAL_START = 128
 """The first bin that is tried at 8 bits, as in the literature; never fewer bins than levels."""
 
+LEAST_KEPT = 0.5
+"""Least part of the values that a cut keeps: where values are few or discrete, a bin that everything
+is piled on looks the same in P and Q."""
+
 _SMOOTHING = 1e-4
 """Counts that Q is given in an empty last bin, on which P piles what is cut off."""
 
@@ -37,6 +41,7 @@ def entropy_threshold(histogram: Histogram, bits: int, *, unsigned: bool) -> flo
     if not counts.any():
         return len(counts) * histogram.width
     sizes = np.arange(start, len(counts) + 1)
+    sizes = sizes[counts.cumsum()[sizes - 1] >= LEAST_KEPT * counts.sum()]
     found = np.concatenate(
         [
             _divergences(counts, part, levels)

@@ -9,7 +9,7 @@ become sqrt(r1_i * r2_i) (Nagel et al. 2019, arXiv 1906.04721, section 4.1 and e
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,7 +17,12 @@ from torch import nn
 
 from bitwright.networks import Layer, TracedNetwork, layers_of
 from bitwright.problems.errors import InputError, nearest
-from bitwright.quantization.channels import channel_count, channel_factors, channel_ranges
+from bitwright.quantization.channels import (
+    channel_count,
+    channel_factors,
+    channel_ranges,
+    layer_modules,
+)
 
 if TYPE_CHECKING:
     from bitwright.networks.flow import Graph
@@ -74,9 +79,8 @@ def equalizable_pairs(model: nn.Module, traced: TracedNetwork) -> tuple[tuple[st
 
     Each runs once, and their weights are plain parameters of their own. In order of execution.
     """
-    graph, names = traced.graph, set(traced.description.names)
+    graph, layers = traced.graph, layer_modules(model, traced.description.names)
     modules = [graph.nodes[node]["module"] for node in graph]
-    layers = layers_of(model, traced.description.names)
     weights = [id(layer._parameters.get("weight")) for layer in layers.values()]
     single = {
         name
@@ -89,7 +93,7 @@ def equalizable_pairs(model: nn.Module, traced: TracedNetwork) -> tuple[tuple[st
         first = graph.nodes[node]["module"]
         if first not in single:
             continue
-        second = _only_layer_after(graph, node, names)
+        second = _only_layer_after(graph, node, layers)
         if second in single and _fit(layers[first], layers[second]):
             pairs.append((first, second))
     return tuple(pairs)
@@ -101,7 +105,7 @@ def _fit(first: Layer, second: Layer) -> bool:
     return made == read and isinstance(first, nn.Linear) == isinstance(second, nn.Linear)
 
 
-def _only_layer_after(graph: Graph, node: int, names: set[str]) -> str | None:
+def _only_layer_after(graph: Graph, node: int, layers: Collection[str]) -> str | None:
     """The layer that alone reads the node through homogeneous operations, or None."""
     while True:
         readers = list(graph.successors(node))
@@ -111,7 +115,7 @@ def _only_layer_after(graph: Graph, node: int, names: set[str]) -> str | None:
         if graph.in_degree(node) != 1:
             return None
         name, kind = graph.nodes[node]["module"], graph.nodes[node]["kind"]
-        if name in names:
+        if name in layers:
             return str(name)
         if kind not in HOMOGENEOUS:
             return None

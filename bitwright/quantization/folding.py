@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bitwright.networks import Layer, TracedNetwork, layers_of
-from bitwright.quantization.channels import channel_count, channel_factors
+from bitwright.quantization.channels import channel_count, channel_factors, layer_modules
 
 if TYPE_CHECKING:
     from bitwright.networks.flow import Graph
@@ -62,6 +62,8 @@ def plan_folding(model: nn.Module, traced: TracedNetwork) -> FoldingPlan:
     for node, data in traced.graph.nodes(data=True):
         if data["module"] is not None:
             calls.setdefault(data["module"], []).append(node)
+    modules = layer_modules(model, traced.description.names)
+    layers = {name: (layer, calls[name]) for name, layer in modules.items() if name in calls}
     folds: dict[str, str] = {}
     left: dict[str, str] = {}
     for name, nodes in calls.items():
@@ -69,7 +71,7 @@ def plan_folding(model: nn.Module, traced: TracedNetwork) -> FoldingPlan:
         if not isinstance(norm, _BatchNorm):
             continue
         sources = _sources(traced.graph, nodes)
-        reason = _obstacle(model, norm, sources, traced, calls)
+        reason = _obstacle(model, norm, sources, traced, layers)
         if reason:
             left[name] = reason
         else:
@@ -87,22 +89,22 @@ def _obstacle(
     norm: _BatchNorm,
     sources: set[str | None],
     traced: TracedNetwork,
-    calls: Mapping[str, list[int]],
+    layers: Mapping[str, tuple[Layer, list[int]]],
 ) -> str:
     """Why the norm cannot be folded into the layers it reads; empty if it can."""
     if norm.running_mean is None or norm.running_var is None:
         return "it keeps no running statistics"
     for source in sources:
-        if source is None or source not in traced.description.names:
+        if source is None or source not in layers:
             return "it does not follow a layer directly"
-        for node in calls[source]:
+        layer, nodes = layers[source]
+        for node in nodes:
             readers = [traced.graph.nodes[n]["module"] for n in traced.graph.successors(node)]
             if any(r is None or model.get_submodule(r) is not norm for r in readers):
                 return f"something else reads the output of layer {source!r} too"
-        layer = layers_of(model, [source])[source]
         if "weight" not in layer._parameters:
             return f"the weight of layer {source!r} is computed, not a plain parameter"
-        if not _channels_agree(layer, norm, traced, source, len(calls[source])):
+        if not _channels_agree(layer, norm, traced, source, len(nodes)):
             return f"its channels are not the output channels of layer {source!r}"
     return ""
 

@@ -21,8 +21,8 @@ from bitwright.quantization.folding import fold_batch_norms
 STEPS = ("fold", "equalize", "adaround", "bias_correction")
 """Steps of post-training quantization in the order in which they run."""
 
-BEST_STEPS = ("fold", "adaround", "bias_correction")
-"""The steps that paid where they were measured (docs/quantization.md)."""
+BEST_STEPS = ("fold", "adaround")
+"""The steps that paid together where they were measured (docs/quantization.md)."""
 
 
 @dataclass(frozen=True, eq=False)

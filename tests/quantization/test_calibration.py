@@ -66,6 +66,38 @@ def test_activation_grids_are_those_of_torchs_observer(model, network, batches, 
         assert grid.zero_point == zero_point
 
 
+def onnx_runtime_range(batches, folder):
+    """The range of a tensor over all batches by ONNX Runtime's min-max calibrator."""
+    helper = pytest.importorskip("onnx.helper")
+    tools = pytest.importorskip("onnxruntime.quantization.calibrate")
+    ends = [helper.make_tensor_value_info(name, 1, [None, 8]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", ends[:1], ends[1:])
+    opset = [helper.make_opsetid("", 18)]
+    path = folder / "relu.onnx"
+    path.write_bytes(
+        helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
+    )
+
+    waiting = iter([{"x": batch.numpy()} for (batch,) in batches])
+
+    class Reader(tools.CalibrationDataReader):
+        def get_next(self):
+            return next(waiting, None)
+
+    calibrator = tools.create_calibrator(path, augmented_model_path=str(folder / "augmented.onnx"))
+    calibrator.collect_data(Reader())
+    return [end.item() for end in calibrator.compute_data()["x"].range_value]
+
+
+def test_minmax_ranges_are_onnx_runtimes(tmp_path):
+    """The kept range of activations over several batches is that of its MinMaxCalibrater, exactly."""
+    batches = [(factor * torch.randn(16, 8) + 0.2,) for factor in (1.0, 3.0, 2.0)]
+    model = nn.Sequential(nn.Linear(8, 2)).eval()
+    network = read_network(model, batches[0]).description
+    values = calibrate(model, network, batches).inputs["0"]
+    assert [values.minimum.item(), values.maximum.item()] == onnx_runtime_range(batches, tmp_path)
+
+
 def torch_scale(values, bits, scheme):
     """Scale and zero point by torch.ao's observer of a whole tensor."""
     top = 2 ** (bits - 1) - 1

@@ -21,6 +21,8 @@ def threshold_by_loops(histogram, bits, unsigned):
     start = max(levels, 128 if bits == 8 else levels)
     best, best_size = math.inf, len(counts)
     for size in range(start, len(counts) + 1):
+        if counts[:size].sum() < counts.sum() / 2:
+            continue
         p = counts[:size].copy()
         p[-1] += counts[size:].sum()
         group = np.arange(size) * levels // size
@@ -67,6 +69,15 @@ def test_one_far_outlier_is_clipped(bits, unsigned):
     """A single value of 40 standard deviations does not stretch the range."""
     values = torch.cat([torch.randn(200_000).abs(), torch.tensor([40.0])])
     assert entropy_threshold(histogram_of(values), bits, unsigned=unsigned) < 6
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_few_or_discrete_values_are_not_piled_on_one_bin(bits):
+    """Of 17 grey levels, or of a filter's nine weights, more than half the range is kept."""
+    grey = torch.randint(0, 17, (20_000,)) / 16
+    assert entropy_threshold(histogram_of(grey), bits, unsigned=True) > 0.5
+    filter_ = torch.tensor([0.1, 0.13, 0.2, 0.31, 0.4, 0.52, 0.66, 0.7, 1.0])
+    assert entropy_threshold(histogram_of(filter_), bits, unsigned=False) > 0.5
 
 
 def test_scaled_values_have_a_scaled_threshold():
