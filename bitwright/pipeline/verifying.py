@@ -159,8 +159,11 @@ def _qat(
     assert recipe is not None, "QAT needs a recipe"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = quantized_copy(work.float_model(), configuration, work.calibration)
-    fit(model, work.task, recipe, seed=seed, checkpoint=checkpoint)
+        model = quantized_copy(
+            work.float_model(), configuration, work.calibration, estimator=recipe.estimator
+        )
+    teacher = work.float_model() if recipe.distillation else None
+    fit(model, work.task, recipe, seed=seed, checkpoint=checkpoint, teacher=teacher)
     return {"quality": _quality(work, evaluate(model, work.task, "test").quality)}
 
 
