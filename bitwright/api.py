@@ -150,19 +150,29 @@ def compare(
 def apply(
     model: nn.Module,
     answer: Solution | BitConfiguration,
-    batches: Iterable[tuple[Any, ...]],
+    batches: Iterable[tuple[Any, ...]] | None = None,
     *,
     weight_rule: str = "mse",
     activation_rule: str = "mse",
+    estimator: str = "ste",
 ) -> nn.Module:
     """Return a trainable copy of the model that runs with the bits of a solution.
 
-    `batches` yields the arguments of forward calls; they give the ranges of the activations. The
-    model itself is left as it was. Raises `InputError` for a solution without a configuration.
+    `batches` yields the arguments of forward calls; they give the ranges of the activations. Without
+    them the ranges are those of the first batch that the copy is given, layer by layer. `estimator`
+    names how gradients pass and what is trained beside the weights (docs/qat.md). The model itself
+    is left as it was. Raises `InputError` for a solution without a configuration.
     """
     from bitwright.applying import quantized_model
 
-    return quantized_model(model, answer, batches, weight_rule, activation_rule)
+    return quantized_model(
+        model,
+        answer,
+        batches,
+        weight_rule=weight_rule,
+        activation_rule=activation_rule,
+        estimator=estimator,
+    )
 
 
 def _problem(problem: AllocationProblem | str | Path) -> AllocationProblem:

@@ -12,22 +12,29 @@ from bitwright.networks import read_network
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError
 from bitwright.problems.solution import Solution
-from bitwright.quantization import calibrate, quantized_copy
+from bitwright.quantization import Calibration, calibrate, quantized_copy
+from bitwright.quantization.first_batch import calibrate_weights
 
 
 def quantized_model(
     model: nn.Module,
     answer: Solution | BitConfiguration,
-    batches: Iterable[tuple[Any, ...]],
+    batches: Iterable[tuple[Any, ...]] | None,
+    *,
     weight_rule: str,
     activation_rule: str,
+    estimator: str,
 ) -> nn.Module:
-    """Calibrate on the batches and return a trainable copy with the answer's bits."""
+    """Return a trainable copy with the answer's bits, calibrated on the batches if there are any."""
     configuration = answer.configuration if isinstance(answer, Solution) else answer
     if configuration is None:
         raise InputError(
             "the solution has no configuration to apply; look at its status and explanation"
         )
+    rules = {"weight_rule": weight_rule, "activation_rule": activation_rule}
+    if batches is None:
+        calibration: Calibration = calibrate_weights(model, configuration, **rules)
+        return quantized_copy(model, configuration, calibration, estimator=estimator)
     remaining = iter(batches)
     first = next(remaining, None)
     if first is None:
@@ -35,11 +42,5 @@ def quantized_model(
             "batches is empty; one batch or more is needed to find the ranges of activations"
         )
     network = read_network(model, first, type(model).__name__).description
-    calibration = calibrate(
-        model,
-        network,
-        chain([first], remaining),
-        weight_rule=weight_rule,
-        activation_rule=activation_rule,
-    )
-    return quantized_copy(model, configuration, calibration)
+    calibration = calibrate(model, network, chain([first], remaining), **rules)
+    return quantized_copy(model, configuration, calibration, estimator=estimator)

@@ -24,11 +24,13 @@ from bitwright.quantization.post_training import prepare_post_training as prepar
 from bitwright.quantization.quantizers import GridQuantizer as GridQuantizer
 from bitwright.quantization.quantizers import Quantizer as Quantizer
 from bitwright.quantization.quantizers import require_quantizable as require_quantizable
+from bitwright.quantization.recipe import QAT_RECIPE as QAT_RECIPE
 from bitwright.quantization.recipe import TrainingRecipe as TrainingRecipe
 from bitwright.quantization.training import fit as fit
 
 __all__ = [
     "ESTIMATORS",
+    "QAT_RECIPE",
     "AppliedConfiguration",
     "AppliedQuantizers",
     "Calibration",

@@ -15,7 +15,8 @@ from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError
 from bitwright.quantization.calibration import Calibration
 from bitwright.quantization.estimators import estimator_named, trained_by
-from bitwright.quantization.quantizers import Quantizer, layer_quantizers
+from bitwright.quantization.first_batch import FirstBatchCalibration, FirstBatchQuantizer
+from bitwright.quantization.quantizers import IntegerQuantizer, Quantizer, layer_quantizers
 
 INPUT_QUANTIZER = "input_quantizer"
 """Name of the submodule that quantizes the input of its layer."""
@@ -64,6 +65,11 @@ def apply_configuration(
         for name, layer in layers.items():
             weight_quantizer = trained_by(makers.weight, quantizers[name][0])
             input_quantizer = trained_by(makers.activation, quantizers[name][1])
+            if isinstance(calibration, FirstBatchCalibration) and isinstance(
+                input_quantizer, IntegerQuantizer
+            ):
+                bits = configuration[name].activation_bits
+                input_quantizer = FirstBatchQuantizer(input_quantizer, calibration, name, bits)
             if weight_quantizer is not None:
                 _quantize_weight(name, layer, weight_quantizer, undo)
             if input_quantizer is not None:

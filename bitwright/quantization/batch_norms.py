@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import ExitStack
 from itertools import islice
 from typing import Any
 
@@ -11,7 +10,6 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bitwright.networks import evaluation_mode
 from bitwright.quantization.devices import moved_to
 
 
@@ -30,13 +28,21 @@ def reestimate_batch_norms(
     ]
     if not norms:
         return
-    with evaluation_mode(model), ExitStack() as undo:
-        for norm in norms:
-            undo.callback(setattr, norm, "momentum", norm.momentum)
-            undo.callback(norm.eval)
-            norm.reset_running_stats()
-            norm.momentum = None  # torch's cumulative mean
-            norm.train()
-        place = next((p.device for p in model.parameters()), torch.device("cpu"))
-        for inputs in islice(batches, count):
-            model(*moved_to(inputs, place))
+    place = next((p.device for p in model.parameters()), torch.device("cpu"))
+    # Not `evaluation_mode`: that gives buffers their old values back.
+    flags = [(module, module.training) for module in model.modules()]
+    momenta = [(norm, norm.momentum) for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's cumulative mean
+        norm.train()
+    try:
+        with torch.no_grad():
+            for inputs in islice(batches, count):
+                model(*moved_to(inputs, place))
+    finally:
+        for norm, momentum in momenta:
+            norm.momentum = momentum
+        for module, training in flags:
+            module.training = training

@@ -186,3 +186,16 @@ _RULES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
     ("distillation", "be from 0 to 1", lambda v: 0 <= v <= 1),
     ("distillation_temperature", "be above 0", lambda v: 0 < v < math.inf),
 )
+
+QAT_RECIPE = TrainingRecipe(
+    epochs=6,
+    learning_rate=1e-3,
+    weight_decay=0.0,
+    schedule="cosine",
+    warmup=0.1,
+    estimator="lsq",
+    distillation=0.5,
+    distillation_temperature=2.0,
+    batch_norm_reestimation=50,
+)
+"""A recipe for QAT from float weights: learned steps, the float network as teacher (docs/qat.md)."""

@@ -101,6 +101,7 @@ class _Training:
             self.teacher = Teacher(
                 self.float_model, self.task, recipe.distillation, recipe.distillation_temperature
             )
+            self.teacher.model.to(place)
         self._counted: int | None = None
 
     @property

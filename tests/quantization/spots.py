@@ -2,7 +2,7 @@
 
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -76,8 +76,41 @@ def small_model(seed=0):
 
 RECIPE = TrainingRecipe(epochs=4, batch_size=32, learning_rate=0.01, gradient_clip_norm=1.0)
 
+OPTIONS = {
+    "ste": {},
+    "lsq": {"estimator": "lsq"},
+    "lsq+": {"estimator": "lsq+", "step_learning_rate": 0.02},
+    "pact": {"estimator": "pact"},
+    "alpha": {"estimator": "alpha"},
+    "dampening": {"estimator": "lsq", "dampening": 0.1},
+    "weight_average": {"weight_average": 0.9},
+    "batch_norms": {"batch_norm_reestimation": 2},
+    "distillation": {"distillation": 0.5, "distillation_temperature": 2.0},
+    "early_stop": {"early_stop_patience": 1},
+    "bf16": {"estimator": "lsq", "mixed_precision": "bf16"},
+    "channels_last": {"estimator": "lsq", "channels_last": True},
+    "everything": {
+        "estimator": "lsq",
+        "step_learning_rate": 0.02,
+        "dampening": 0.1,
+        "weight_average": 0.9,
+        "batch_norm_reestimation": 2,
+        "distillation": 0.5,
+        "early_stop_patience": 3,
+        "channels_last": True,
+    },
+}
+"""Settings of recipes, by what they try out."""
+
 
 def train_until_killed(checkpoint: Path, batches: int) -> None:
     """Entry point of a process that kills itself in the midst of its training."""
     torch.set_num_threads(1)
     fit(small_model(), Spots(kill_at=batches), RECIPE, seed=3, checkpoint=checkpoint)
+
+
+def train_option_until_killed(checkpoint: Path, batches: int) -> None:
+    """The same with every option at once."""
+    torch.set_num_threads(1)
+    recipe, task = replace(RECIPE, **OPTIONS["everything"]), Spots(kill_at=batches)
+    fit(small_model(), task, recipe, seed=3, checkpoint=checkpoint, teacher=small_model(5))

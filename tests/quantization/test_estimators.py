@@ -47,6 +47,14 @@ def test_every_estimator_starts_at_the_calibrated_network(model, batches, calibr
     assert torch.equal(twin(*batches[0]), expected)
 
 
+def test_sixteen_bits_change_nothing_visible(model, batches, calibration, estimator):
+    """Outputs differ by less than a thousandth of their spread."""
+    expected = model(*batches[0])
+    with apply_configuration(model, uniform(Precision(16, 16)), calibration, estimator=estimator):
+        set_alpha(model, 1)
+        assert (model(*batches[0]) - expected).abs().max() < 1e-3 * expected.std()
+
+
 def test_removal_gives_back_every_byte(model, batches, calibration, estimator):
     """Whatever was trained beside the weights goes with the configuration."""
     before = bytes_of(model)

@@ -8,8 +8,10 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
+from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError
-from bitwright.quantization import TrainingRecipe
+from bitwright.problems.precision import Precision
+from bitwright.quantization import TrainingRecipe, quantized_copy
 
 RECIPE = TrainingRecipe(epochs=3)
 
@@ -74,12 +76,48 @@ def test_rates_rise_while_warming_up_and_never_after(schedule, warmup, steps):
         ("gradient_clip_norm", 0.0, "gradient_clip_norm must be above 0 or null, got 0.0"),
         ("optimizer", "adam", "optimizer 'adam' is unknown; did you mean 'adamw'"),
         ("schedule", "onecycle", "schedule 'onecycle' is unknown; did you mean 'one_cycle'"),
+        ("mixed_precision", "bf61", "mixed_precision 'bf61' is unknown; did you mean 'bf16'"),
+        ("step_learning_rate", 0.0, r"step_learning_rate must be above 0, got 0\.0"),
+        ("alpha_start", 0.9, r"alpha_start and alpha_end must rise within 0 and 1, got 0\.9 and"),
+        (
+            "alpha_end",
+            1.1,
+            r"alpha_start and alpha_end must rise within 0 and 1, got 0\.0 and 1\.1",
+        ),
+        ("dampening", -1.0, r"dampening must not be negative, got -1\.0"),
+        ("weight_average", 1.0, r"weight_average must be above 0 and below 1, got 1\.0"),
+        ("batch_norm_reestimation", -1, "batch_norm_reestimation must be an integer of at least 0"),
+        ("distillation", 1.5, r"distillation must be from 0 to 1, got 1\.5"),
+        ("distillation_temperature", 0.0, "distillation_temperature must be above 0"),
+        ("early_stop_patience", 0, "early_stop_patience must be an integer of at least 1, got 0"),
     ],
 )
 def test_settings_are_checked(field, value, message):
     """The error names the setting, the rule and the value."""
     with pytest.raises(InputError, match=f"training: {message}"):
         replace(RECIPE, **{field: value})
+
+
+def test_an_unknown_estimator_is_refused():
+    """In the words of `apply_configuration`."""
+    with pytest.raises(InputError, match="estimator 'lqs' is unknown; did you mean 'lsq'"):
+        replace(RECIPE, estimator="lqs")
+
+
+def test_what_quantizers_learn_has_its_own_rate_and_no_decay(model, calibration):
+    """Steps of any shape, also those with one entry per channel."""
+    configuration = BitConfiguration.uniform(calibration.layers, Precision(4, 4))
+    twin = quantized_copy(model, configuration, calibration, estimator="lsq+")
+    recipe = replace(RECIPE, learning_rate=0.1, step_learning_rate=0.02, weight_decay=0.5)
+    found = {
+        id(p): (group["weight_decay"], group["rate_factor"])
+        for group in recipe.make_optimizer(twin).param_groups
+        for p in group["params"]
+    }
+    for name, parameter in twin.named_parameters():
+        learned = name.endswith(("log_step", "offset"))
+        decay = 0.5 if parameter.ndim > 1 else 0.0
+        assert found[id(parameter)] == ((0.0, pytest.approx(0.2)) if learned else (decay, 1.0))
 
 
 def test_settings_survive_json():
