@@ -32,6 +32,8 @@ HEAVY = (
     "pydantic",
     "rich",
     "sklearn",
+    "joblib",
+    "distributed",
 )
 
 
@@ -104,7 +106,7 @@ def test_help_loads_nothing_heavy():
     assert not modules_after("--help") & {*HEAVY, "numpy"}
 
 
-@pytest.mark.parametrize("command", ["solve", "front", "run"])
+@pytest.mark.parametrize("command", ["solve", "front", "run", "verify"])
 def test_help_of_a_command_loads_nothing_heavy(command):
     """The help of a command loads no heavy library."""
     assert not modules_after(command, "--help") & set(HEAVY)
