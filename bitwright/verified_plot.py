@@ -203,7 +203,7 @@ def _mark(
         chosen = places[(kinds == kind) & (hollow == empty)] if len(places) else places
         if len(chosen):
             axis.scatter(
-                *chosen.T, marker=marker, s=30, edgecolors=colour, linewidths=1.2, zorder=3,
+                chosen[:, 0], chosen[:, 1], marker=marker, s=30, edgecolors=colour, linewidths=1.2, zorder=3,
                 facecolors="white" if empty else colour,
             )  # fmt: skip
 

@@ -34,6 +34,7 @@ from bitwright.run_config import RunConfig
 
 BACKENDS = ("loky", "dask")
 _SECONDS_TO_CONNECT, _SECONDS_FOR_A_WORKER = 10, 60
+_SECONDS_IDLE = 30  # how long workers outlive a killed run, once they have finished what they had
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,10 @@ def _by_loky(jobs: Sequence[_Job], workers: Workers, threads: int) -> Iterator[_
     # One at a time to each worker: a longer queue would hide which ones a dead worker had.
     with parallel_config(backend="loky", n_jobs=workers.jobs, inner_max_num_threads=threads):
         parallel = Parallel(
-            return_as="generator_unordered", batch_size=1, pre_dispatch=workers.jobs
+            return_as="generator_unordered",
+            batch_size=1,
+            pre_dispatch=workers.jobs,
+            idle_worker_timeout=_SECONDS_IDLE,
         )
         try:
             for key, failure in parallel(handed_out()):
