@@ -140,6 +140,7 @@ def _carried_out(work: Work, jobs: Sequence[_Job], workers: Workers) -> Iterable
 
 def _by_loky(jobs: Sequence[_Job], workers: Workers, threads: int) -> Iterator[_Outcome]:
     from joblib import Parallel, delayed, parallel_config
+    from joblib.externals.loky import get_reusable_executor
 
     running: dict[str, _Job] = {}
 
@@ -165,6 +166,8 @@ def _by_loky(jobs: Sequence[_Job], workers: Workers, threads: int) -> Iterator[_
                 f"a worker process died (killed, perhaps for want of memory) at one of "
                 f"{', '.join(names)}; what was finished is kept"
             ) from None
+        finally:  # the workers hold the task's data
+            get_reusable_executor().shutdown()
 
 
 def _by_dask(jobs: Sequence[_Job], workers: Workers) -> Iterator[_Outcome]:
