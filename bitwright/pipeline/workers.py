@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from bitwright.pipeline.folder import RunFolder, fingerprint
-from bitwright.pipeline.measuring import Measurement, is_measured, key_of, measure
+from bitwright.pipeline.measuring import Measurement, clear_up, is_measured, key_of, measure
 from bitwright.pipeline.work import Work
 from bitwright.problems.errors import (
     BitwrightError,
@@ -115,6 +115,8 @@ def measure_all(
         done += 1
         progress(done, total, str(job.measurement))
     _raise_first(failed)
+    for key in keys:
+        clear_up(work, key)
     return keys
 
 
