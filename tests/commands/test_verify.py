@@ -111,6 +111,23 @@ def test_solutions_of_files(capsys, folder, tmp_path):
     assert names(folder) == ["one"]  # the second has the same bits
 
 
+def test_solutions_of_files_with_one_name(capsys, folder, tmp_path):
+    """Files of one name in two folders keep theirs apart; one named as a baseline is refused."""
+    document = solution_document(read_solution(folder / "solutions/small.json"))
+    paths = [tmp_path / side / "s.json" for side in ("a", "b")]
+    for path, bits in zip(paths, (2, 4), strict=True):
+        document["bits"]["stem"]["weight_bits"] = bits
+        path.parent.mkdir()
+        path.write_text(dump_json(document))
+    files = ("--solution", paths[0], "--solution", paths[1])
+    arguments = ("--uniform", "--no-qat", "--quiet")
+    assert run(capsys, "verify", folder, *files, *arguments)[0] == 0
+    assert names(folder) == [str(path) for path in paths]
+    clash = shutil.copy(paths[0], tmp_path / "uniform w4a8.json")
+    said = refused(capsys, "verify", folder, "--solution", clash, "--quiet")
+    assert "two points would be named 'uniform w4a8'" in said
+
+
 def front_file(folder: Path, to: Path) -> Path:
     """The front of the run with bits, as `bitwright front --points --json` writes it."""
     shutil.copy(folder / "front_points.json", to)
