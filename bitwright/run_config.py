@@ -115,6 +115,12 @@ class CalibrationSection(_Section):
     batches: int = Field(default=8, ge=1)
     batch_size: int = Field(default=64, ge=1)
 
+    @property
+    def rules(self) -> dict[str, Any]:
+        """What `bitwright.quantization.calibrate` takes, by its own names: all that is no data."""
+        data = ("batches", "batch_size")
+        return {name: getattr(self, name) for name in type(self).model_fields if name not in data}
+
 
 class CriticalSection(_Section):
     """Which classes are critical: named ones, or those confused above a threshold, or the top k pairs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -154,8 +155,7 @@ def _or_nan(value: float | None) -> float:
 
 def _draw_losses(axis: Axes, verified: Verified, points: Sequence[VerifiedPoint]) -> None:
     pairs = np.array([_of_losses(verified, p) for p in points]).reshape(-1, 2)
-    for point, (predicted, measured) in zip(points, pairs, strict=True):
-        _mark(axis, point, predicted, measured, ORANGE)
+    _mark(axis, points, pairs, ORANGE)
     if len(pairs):
         _scale_both(axis, pairs)
         ends = axis.get_xlim()
@@ -193,35 +193,50 @@ def _scale_both(axis: Axes, pairs: NDArray[np.float64]) -> None:
     axis.set(xlim=limits, ylim=limits)
 
 
-def _mark(axis: Axes, point: VerifiedPoint, x: float, y: float, colour: str) -> None:
-    axis.scatter(
-        [x], [y], marker=_MARKERS[point.kind], s=30, edgecolors=colour, linewidths=1.2, zorder=3,
-        facecolors="white" if point.dominated else colour,
-    )  # fmt: skip
+def _mark(
+    axis: Axes, points: Sequence[VerifiedPoint], places: NDArray[np.float64], colour: str
+) -> None:
+    """Markers of all points at their places, shape (N, 2), by kind; dominated ones hollow."""
+    kinds = np.array([point.kind for point in points])
+    hollow = np.array([point.dominated for point in points], dtype=bool)
+    for (kind, marker), empty in itertools.product(_MARKERS.items(), (False, True)):
+        chosen = places[(kinds == kind) & (hollow == empty)] if len(places) else places
+        if len(chosen):
+            axis.scatter(
+                chosen[:, 0], chosen[:, 1], marker=marker, s=30, edgecolors=colour, linewidths=1.2, zorder=3,
+                facecolors="white" if empty else colour,
+            )  # fmt: skip
 
 
 def _draw_quality(axis: Axes, verified: Verified, side: _Side) -> None:
     """Quality of every point; what lies far below the best stands as a triangle at the foot."""
-    scale_cost(axis, "x", np.array([_cost(verified, p) for p in verified.points]))
+    points = verified.points
+    costs = np.array([_cost(verified, p) for p in points], dtype=np.float64)
+    before = np.array([side.before(p) for p in points], dtype=np.float64)
+    after = np.array([side.after(p) for p in points], dtype=np.float64)
     floor = _floor(verified, side)
+    scale_cost(axis, "x", costs)
     axis.axhline(side.float_value, color=GREY, linewidth=0.8, linestyle="--", zorder=1)
-    for point in verified.points:
-        cost, before, after = _cost(verified, point), side.before(point), side.after(point)
-        if not math.isnan(after):
-            low = max(min(before, after), floor)
-            axis.plot([cost] * 2, [low, after], color=GREY, linewidth=0.6, alpha=0.6, zorder=1)
-            axis.errorbar(
-                [cost], [after], yerr=[side.spread(point)], color=BLUE, capsize=2.5, zorder=2,
-                linestyle="none", linewidth=1.0,
-            )  # fmt: skip
-            _mark(axis, point, cost, after, BLUE)
-        if before >= floor:
-            _mark(axis, point, cost, before, ORANGE)
-        elif not math.isnan(before):
-            axis.scatter([cost], [floor], marker="v", s=22, color=ORANGE, zorder=3)
+    trained, seen = ~np.isnan(after), before >= floor
+    if trained.any():
+        start = np.fmax(before, floor)[trained]
+        axis.vlines(costs[trained], start, after[trained], color=GREY, linewidth=0.6, alpha=0.6, zorder=1)  # fmt: skip
+        spreads = np.array([side.spread(p) for p in points])[trained]
+        axis.errorbar(
+            costs[trained], after[trained], yerr=spreads, color=BLUE, capsize=2.5, zorder=2,
+            linestyle="none", linewidth=1.0,
+        )  # fmt: skip
+    for values, chosen, colour in ((after, trained, BLUE), (before, seen, ORANGE)):
+        kept = [p for p, wanted in zip(points, chosen, strict=True) if wanted]
+        _mark(axis, kept, np.column_stack([costs, values])[chosen], colour)
+    below = costs[before < floor]
+    axis.scatter(below, np.full(len(below), floor), marker="v", s=22, color=ORANGE, zorder=3)
     axis.margins(x=0.08, y=0.16)
     axis.grid(alpha=0.25)
-    axis.set_ylabel(f"{side.title}\n{verified.quality_split} split, higher is better", parse_math=False, fontsize="small")  # fmt: skip
+    axis.set_ylabel(
+        f"{side.title}\n{verified.quality_split} split, higher is better",
+        parse_math=False, fontsize="small",
+    )  # fmt: skip
 
 
 def _floor(verified: Verified, side: _Side) -> float:

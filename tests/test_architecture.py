@@ -32,6 +32,8 @@ HEAVY = (
     "pydantic",
     "rich",
     "sklearn",
+    "joblib",
+    "distributed",
 )
 
 

@@ -15,7 +15,7 @@ import pytest
 from bitwright.cli import main
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "docs/solvers.md")
+DOCUMENTS = ("README.md", "docs/solvers.md", "docs/verification.md")
 COMMANDS = ("solve", "front", "compare")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,7 +13,12 @@ from xml.etree import ElementTree
 import pytest
 
 from bitwright.pipeline.summary import summary_text
+from bitwright.problems import BitConfiguration, Precision
+from bitwright.problems.formats import write_verified
+from bitwright.problems.verified import TrainedQuality
 from bitwright.report import report_html
+
+from .problems.verified import point, quality, verified
 
 ODD = "<script>alert(1)</script> & \"'😀 {{ 7*7 }} {% x"
 VOID = {"meta", "img", "link", "br", "hr", "input"}
@@ -46,10 +52,6 @@ class Page(HTMLParser):
         self.text += data
 
 
-def qat(value: float | None) -> dict:
-    return {"mean": value, "spread": None, "seeds": [value]}
-
-
 @pytest.fixture
 def run(tmp_path) -> Path:
     """The files of a run in which every name is odd and every figure that may be missing is."""
@@ -63,22 +65,28 @@ def run(tmp_path) -> Path:
         "costs": {},
         "explanation": ODD,
     }
-    bits = {ODD: {"weight_bits": 4, "activation_bits": 8, "variant": "svd-32"}}
-    quality = {"main": ODD, "metrics": {ODD: 0.5}, "critical": None, "per_class": {ODD: 0.5}}
-    point = {"name": ODD, "bits": bits, "costs": {ODD: 1234567}, "predicted_loss": 0.1, "measured_loss": {"critical": None}, "ptq": quality, "dominated": True}  # fmt: skip
+    base = quality(0.5, critical=None, metric=ODD, classes=(ODD,))
+    same = {
+        "configuration": BitConfiguration({ODD: Precision(4, 8, "svd-32")}),
+        "costs": {ODD: 1234567},
+        "measured_loss": {"critical": None, "overall": None},
+        "dominated": True,
+        "weights": (),
+    }
+    trained = TrainedQuality.over((replace(base, metrics={ODD: 0.75, "f1": 0.25}),))
+    plain = replace(point(ODD, qat=(), **same), ptq=base)
+    points = [plain, replace(plain, name=f"{ODD} 2", qat=trained)]
     documents = {
         "critical": {"sentence": f"critical classes: Car, {ODD}"},
         "network": {"name": ODD, "layers": [{"name": ODD}], "totals": {"parameters": 7, "macs": 8}},
-        "verified": {
-            "main_metric": ODD, "loss_reading": "critical", "cost": ODD, "float": {"quality": quality},
-            "points": [point | {"qat": None}, point | {"qat": {"metrics": {ODD: qat(0.75)}, "critical": qat(None)}}],
-        },
         "solutions/small": solution,
         "solutions/none": nothing,
     }  # fmt: skip
     for name, document in documents.items():
         (folder / f"{name}.json").write_text(json.dumps(document))
-    for name in ("pareto", "significance", "confusion"):
+    what = {"main_metric": ODD, "cost": ODD, "float_quality": base, "critical_classes": (ODD,)}
+    write_verified(verified(points, seeds=(0,), **what), folder / "verified.json")
+    for name in ("pareto", "verified", "significance", "confusion"):
         (folder / f"{name}.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
     return folder
 
@@ -89,7 +97,7 @@ def test_names_stay_text_and_nothing_is_loaded(run):
     page = Page(html)
     assert "script" not in page.tags
     assert page.text.count(ODD) >= 10
-    assert len(page.loads) == 3
+    assert len(page.loads) == 4
     for address in page.loads:
         kind, picture = address.split(",")
         assert kind == "data:image/svg+xml;base64"

@@ -184,6 +184,17 @@ def test_overrides_replace_and_are_checked():
         read_run_config(CONFIGS / "digits.yaml", name="../x")
 
 
+def test_results_follow_from_all_but_the_number_of_jobs():
+    """How many measurements run at a time changes no result and redoes nothing; other settings do."""
+    one, many, other = (
+        parse(**{f"verify__{key}": value})
+        for key, value in (("jobs", 1), ("jobs", 4), ("seeds", [3]))
+    )
+    assert (one.verify.jobs, many.verify.jobs) == (1, 4)
+    assert one.identity() == many.identity() != other.identity()
+    assert many.document()["verify"]["jobs"] == 4
+
+
 def test_a_merge_key_is_no_repeated_key():
     """YAML's `<<` takes over keys, and those beside it win."""
     text = yaml.safe_dump(document()) + "task: &t {name: digits, noise: 0.5}\n"

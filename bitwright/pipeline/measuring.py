@@ -114,8 +114,7 @@ def read_measured(work: Work, key: str) -> Measured:
 
 def measure(work: Work, measurement: Measurement, key: str) -> None:
     """Measure and write the result, unless it is there."""
-    checkpoint = work.folder / f"checkpoints/qat-{key}.pt"
-    lock = work.folder / f"checkpoints/{key}.lock"
+    checkpoint, lock = _aids(work, key)
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
         if not is_measured(work, measurement, key):
@@ -125,6 +124,17 @@ def measure(work: Work, measurement: Measurement, key: str) -> None:
             checkpoint.unlink(missing_ok=True)
         # Who waits for this very file gets it, finds the result, and is done.
         lock.unlink(missing_ok=True)
+
+
+def _aids(work: Work, key: str) -> tuple[Path, Path]:
+    """The training's checkpoint and the lock, which are of no use once the result is there."""
+    return work.folder / f"checkpoints/qat-{key}.pt", work.folder / f"checkpoints/{key}.lock"
+
+
+def clear_up(work: Work, key: str) -> None:
+    """Remove what a process left that was killed right after it had written its result."""
+    for aid in _aids(work, key):
+        aid.unlink(missing_ok=True)
 
 
 def _measured(work: Work, measurement: Measurement, key: str, checkpoint: Path) -> dict[str, Any]:

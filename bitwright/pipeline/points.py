@@ -50,6 +50,9 @@ def points_of(work: Work, picks: Picks | None = None) -> list[Point]:
     first: dict[BitConfiguration, Point] = {}
     for point in (*solutions, *_uniform(work), *front):
         first.setdefault(point.configuration, point)
+    names = [point.name for point in first.values()]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"two points would be named {twice[0]!r}; rename the file of the solution")
     if picks is not None and not first:
         raise InputError("nothing is left to verify: no solution, no point of a front, no uniform")
     return list(first.values())

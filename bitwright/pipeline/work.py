@@ -97,13 +97,7 @@ class Work:
         section = self.config.calibration
         batches = self.task.batches("train", batch_size=section.batch_size)
         inputs = (batch for batch, _ in _first(batches, section.batches))
-        return calibrate(
-            self.float_model(),
-            self.network,
-            inputs,
-            weight_rule=section.weight_rule,
-            activation_rule=section.activation_rule,
-        )
+        return calibrate(self.float_model(), self.network, inputs, **section.rules)
 
     @cached_property
     def critical(self) -> CriticalClasses:

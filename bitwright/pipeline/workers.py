@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from bitwright.pipeline.folder import RunFolder, fingerprint
-from bitwright.pipeline.measuring import Measurement, is_measured, key_of, measure
+from bitwright.pipeline.measuring import Measurement, clear_up, is_measured, key_of, measure
 from bitwright.pipeline.work import Work
 from bitwright.problems.errors import (
     BitwrightError,
@@ -34,6 +34,7 @@ from bitwright.run_config import RunConfig
 
 BACKENDS = ("loky", "dask")
 _SECONDS_TO_CONNECT, _SECONDS_FOR_A_WORKER = 10, 60
+_SECONDS_IDLE = 30  # how long workers outlive a killed run, once they have finished what they had
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ def measure_all(
         done += 1
         progress(done, total, str(job.measurement))
     _raise_first(failed)
+    for key in keys:
+        clear_up(work, key)
     return keys
 
 
@@ -139,6 +142,7 @@ def _carried_out(work: Work, jobs: Sequence[_Job], workers: Workers) -> Iterable
 
 def _by_loky(jobs: Sequence[_Job], workers: Workers, threads: int) -> Iterator[_Outcome]:
     from joblib import Parallel, delayed, parallel_config
+    from joblib.externals.loky import get_reusable_executor
 
     running: dict[str, _Job] = {}
 
@@ -150,7 +154,10 @@ def _by_loky(jobs: Sequence[_Job], workers: Workers, threads: int) -> Iterator[_
     # One at a time to each worker: a longer queue would hide which ones a dead worker had.
     with parallel_config(backend="loky", n_jobs=workers.jobs, inner_max_num_threads=threads):
         parallel = Parallel(
-            return_as="generator_unordered", batch_size=1, pre_dispatch=workers.jobs
+            return_as="generator_unordered",
+            batch_size=1,
+            pre_dispatch=workers.jobs,
+            idle_worker_timeout=_SECONDS_IDLE,
         )
         try:
             for key, failure in parallel(handed_out()):
@@ -161,6 +168,8 @@ def _by_loky(jobs: Sequence[_Job], workers: Workers, threads: int) -> Iterator[_
                 f"a worker process died (killed, perhaps for want of memory) at one of "
                 f"{', '.join(names)}; what was finished is kept"
             ) from None
+        finally:  # the workers hold the task's data
+            get_reusable_executor().shutdown()
 
 
 def _by_dask(jobs: Sequence[_Job], workers: Workers) -> Iterator[_Outcome]:

@@ -19,7 +19,7 @@ RESULTS = (
 """Files that are the same, byte for byte, however often a run was interrupted."""
 
 PICTURES = tuple(
-    f"{n}.{s}" for n in ("pareto", "significance", "confusion") for s in ("png", "svg")
+    f"{n}.{s}" for n in ("pareto", "verified", "significance", "confusion") for s in ("png", "svg")
 )
 """These too."""
 
