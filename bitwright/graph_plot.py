@@ -179,11 +179,25 @@ def _name_rows(
     for node in sorted(graph, key=lambda n: at[n].lane):
         rows.setdefault((at[node].column, at[node].row), []).append(node)
     for (column, row), nodes in rows.items():
-        names = [text for node in nodes if (text := _name(graph, node, network))]
+        names = _without_repeats([_name(graph, node, network) for node in nodes])
         axis.text(
-            texts[column], -_ROW * row, label(" | ".join(names), 52), fontsize=6.5, va="center",
+            texts[column], -_ROW * row, label(" | ".join(names), 56), fontsize=6.5, va="center",
             parse_math=False,
         )  # fmt: skip
+
+
+def _without_repeats(names: list[str]) -> list[str]:
+    """The names of a row; those after the first without the modules that they have in common."""
+    first, *others = [name for name in names if name] or [""]
+    shown = [first]
+    for name in others:
+        parts, common = name.split("."), 0
+        for mine, its in zip(parts[:-1], first.split("."), strict=False):
+            if mine != its:
+                break
+            common += 1
+        shown.append(".".join(parts[common:]))
+    return shown
 
 
 def _name(graph: Graph, node: int, network: NetworkDescription) -> str:
