@@ -149,9 +149,9 @@ def _draw_node(
 ) -> None:
     data = graph.nodes[node]
     if data["layer"] is None:
-        symbol = MEETINGS.get(data["kind"], "")
         axis.scatter(*at, s=70, color="white", edgecolors="#333333", linewidths=0.8, zorder=2)
-        axis.text(*at, symbol, fontsize=7, ha="center", va="center", zorder=3, parse_math=False)
+        if symbol := MEETINGS.get(data["kind"]):
+            axis.text(*at, symbol, fontsize=7, ha="center", va="center", zorder=3)
         return
     layer = network[data["layer"]]
     largest = max(other.macs for other in network)
