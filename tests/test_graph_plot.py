@@ -61,7 +61,7 @@ def test_layers_ties_and_totals_are_written():
     """Every layer by name and kernel, every tie by number and reason, the totals on top."""
     network = residual()
     written = texts(draw_network(network))
-    assert "residual: 3 layers, 856 weights, 54,784 multiply-adds (areas)" in written
+    assert "residual: 3 layers, 856 weights, 54,784 multiply-adds (drawn as areas)" in written
     assert "conv 3x3 | shortcut 1x1" in written
     assert "1: all bits, shortcut beside the last convolution of the outermost module" in written
     assert written.count("1") == 2

@@ -329,3 +329,11 @@ def test_a_traced_network_is_frozen():
     network = read_network(SeveralOutputs(), ({"x": torch.zeros(1, 5, 6)},))
     with pytest.raises(dataclasses.FrozenInstanceError):
         network.graph = None
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+def test_scripted_modules_are_refused():
+    """What runs outside Python cannot be followed; the error names it and says what to do."""
+    scripted = torch.jit.script(nn.Linear(3, 4))
+    with pytest.raises(InputError, match=r"module '1' is scripted, .* before torch\.jit\.script"):
+        read_network(nn.Sequential(nn.ReLU(), scripted), (torch.zeros(1, 3),))
