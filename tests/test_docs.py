@@ -15,8 +15,8 @@ import pytest
 from bitwright.cli import main
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "docs/solvers.md")
-COMMANDS = ("solve", "front", "compare")
+DOCUMENTS = ("README.md", "docs/solvers.md", "docs/networks.md")
+COMMANDS = ("solve", "front", "compare", "cost")
 
 
 def blocks(document: str, language: str) -> list[str]:
