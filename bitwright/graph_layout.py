@@ -94,7 +94,7 @@ def _lanes(graph: Graph, depth: dict[int, int], height: dict[int, int]) -> dict[
 def _column_starts(graph: Graph, depth: dict[int, int]) -> list[int]:
     """Rows at which columns start: of those that make a column nearly full, where fewest edges cross."""
     starts, last = [0], max(depth.values())
-    while last - starts[-1] >= _ROWS:
+    while last - starts[-1] >= _ROWS + _ROWS // 5:
         offered = range(starts[-1] + _ROWS - _ROWS // 4, starts[-1] + _ROWS + 1)
         starts.append(
             min(offered, key=lambda row: (_crossing(graph, depth, row), -row)),

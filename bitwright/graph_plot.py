@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -57,7 +57,8 @@ def draw_network(network: TracedNetwork) -> Figure:
     for a, b in graph.edges:
         _draw_edge(axis, (where[a], at[a]), (where[b], at[b]), _is_passed(at, a, b))
     for node in graph:
-        _draw_node(axis, where[node], graph, node, description)
+        side = 1 if at[node].lane else -1  # away from the arcs, and from the next lane's arrows
+        _draw_node(axis, where[node], graph.nodes[node], description, side)
     _name_rows(axis, graph, at, texts, description)
     _head(axis, description, height)
     for line, text in enumerate(said):
@@ -72,7 +73,7 @@ def _head(axis: Axes, network: NetworkDescription, height: float) -> None:
     axis.text(
         -_MARGIN + 0.15, 0.8, f"{label(network.name)}: {len(network)} layers, "
         f"{figure_text(network.parameters)} weights, {figure_text(network.macs)} multiply-adds "
-        "(areas)", fontsize=10, va="center", parse_math=False,
+        "(drawn as areas)", fontsize=10, va="center", parse_math=False,
     )  # fmt: skip
     kinds = dict.fromkeys(_family(layer) for layer in network)
     handles = [
@@ -145,13 +146,13 @@ def _draw_fold(axis: Axes, one: tuple[float, float], other: tuple[float, float])
 
 
 def _draw_node(
-    axis: Axes, at: tuple[float, float], graph: Graph, node: int, network: NetworkDescription
+    axis: Axes, at: tuple[float, float], data: Any, network: NetworkDescription, side: int
 ) -> None:
-    data = graph.nodes[node]
+    """Draw a layer, or where tensors meet; numbers of ties stand left (-1) or right (1) of it."""
     if data["layer"] is None:
-        symbol = MEETINGS.get(data["kind"], "")
         axis.scatter(*at, s=70, color="white", edgecolors="#333333", linewidths=0.8, zorder=2)
-        axis.text(*at, symbol, fontsize=7, ha="center", va="center", zorder=3, parse_math=False)
+        if symbol := MEETINGS.get(data["kind"]):
+            axis.text(*at, symbol, fontsize=7, ha="center", va="center", zorder=3)
         return
     layer = network[data["layer"]]
     largest = max(other.macs for other in network)
@@ -162,8 +163,9 @@ def _draw_node(
         ring = (math.sqrt(area) + 4) ** 2
         axis.scatter(*at, s=ring, facecolors="none", edgecolors=PURPLE, linewidths=1.4, zorder=3)
         axis.annotate(
-            ",".join(numbers), at, xytext=(-math.sqrt(ring) / 2 - 1, 4), fontsize=6, color=PURPLE,
-            textcoords="offset points", ha="right", va="center", parse_math=False, zorder=4,
+            ",".join(numbers), at, xytext=(side * (math.sqrt(ring) / 2 + 1), 4), fontsize=6,
+            textcoords="offset points", ha="left" if side > 0 else "right", va="center",
+            color=PURPLE, parse_math=False, zorder=4,
         )  # fmt: skip
 
 
@@ -179,11 +181,25 @@ def _name_rows(
     for node in sorted(graph, key=lambda n: at[n].lane):
         rows.setdefault((at[node].column, at[node].row), []).append(node)
     for (column, row), nodes in rows.items():
-        names = [text for node in nodes if (text := _name(graph, node, network))]
+        names = _without_repeats([_name(graph, node, network) for node in nodes])
         axis.text(
-            texts[column], -_ROW * row, label(" | ".join(names), 52), fontsize=6.5, va="center",
+            texts[column], -_ROW * row, label(" | ".join(names), 56), fontsize=6.5, va="center",
             parse_math=False,
         )  # fmt: skip
+
+
+def _without_repeats(names: list[str]) -> list[str]:
+    """The names of a row; those after the first without the modules that they have in common."""
+    first, *others = [name for name in names if name] or [""]
+    shown = [first]
+    for name in others:
+        parts, common = name.split("."), 0
+        for mine, its in zip(parts[:-1], first.split("."), strict=False):
+            if mine != its:
+                break
+            common += 1
+        shown.append(".".join(parts[common:]))
+    return shown
 
 
 def _name(graph: Graph, node: int, network: NetworkDescription) -> str:

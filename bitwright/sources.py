@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bitwright.networks import TracedNetwork, read_network
-from bitwright.networks.onnx_reading import read_onnx
+from bitwright.networks import TracedNetwork, read_network, read_onnx
 from bitwright.networks.torchvision_import import import_torchvision
 from bitwright.problems.errors import BitwrightError, InputError, nearest
 from bitwright.problems.precision import LeastPrecision, Precision

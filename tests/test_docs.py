@@ -15,8 +15,17 @@ import pytest
 from bitwright.cli import main
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "docs/solvers.md", "docs/verification.md")
-COMMANDS = ("solve", "front", "compare")
+DOCUMENTS = (
+    "README.md",
+    "docs/solvers.md",
+    "docs/verification.md",
+    "docs/networks.md",
+    "docs/quantization.md",
+    "docs/qat.md",
+    "docs/variants.md",
+    "docs/export.md",
+)
+COMMANDS = ("solve", "front", "compare", "cost")
 
 
 def blocks(document: str, language: str) -> list[str]:

@@ -81,6 +81,8 @@ def test_unknown_keys_are_refused_at_every_level(changes, message):
         ({"precisions": ["w4a8", "w8a8", "w4a8"]}, "precisions: w4a8 is given twice"),
         ({"precisions": []}, "precisions: tuple should have at least 1 item"),
         ({"pins": {"first": "8"}}, "pins.first: a precision is written like"),
+        ({"pins": {"first": ">=w8"}}, "pins.first: a precision is written like"),
+        ({"ties": ["hawq"]}, "ties.0: unknown rule 'hawq'; did you mean 'hawq_v3'?"),
         ({"verify__uniform": ["w5a8"]}, "verify.uniform: 'w5a8' is not among the precisions; did you mean 'w8a8'?"),
         ({"verify__seeds": [1, 1]}, "verify.seeds: 1 is given twice"),
         ({"verify__seeds": [-1]}, "verify.seeds.0: input should be greater than or equal to 0, got -1"),

@@ -6,6 +6,7 @@ from bitwright.networks.layers import LAYER_TYPES as LAYER_TYPES
 from bitwright.networks.layers import TRANSPOSED as TRANSPOSED
 from bitwright.networks.layers import Layer as Layer
 from bitwright.networks.layers import layers_of as layers_of
+from bitwright.networks.onnx_reading import read_onnx as read_onnx
 from bitwright.networks.pins import pin as pin
 from bitwright.networks.reading import TracedNetwork as TracedNetwork
 from bitwright.networks.reading import read_network as read_network
@@ -24,4 +25,5 @@ __all__ = [
     "layers_of",
     "pin",
     "read_network",
+    "read_onnx",
 ]

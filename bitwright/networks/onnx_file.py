@@ -22,7 +22,29 @@ def load_onnx(path: Path, shapes: Sequence[tuple[int, ...]]) -> Any:
     except Exception as error:  # whatever protobuf says of a file that is something else
         raise InputError(f"{path}: not an ONNX model: {type(error).__name__}") from error
     _set_shapes(model, path, shapes)
-    return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    return inferred if _is_complete(inferred) else _with_computed_shapes(inferred)
+
+
+def _is_complete(model: Any) -> bool:
+    """Whether the shapes of all tensors are known in numbers."""
+    known = {
+        value.name
+        for value in (*model.graph.value_info, *model.graph.output)
+        if value.type.tensor_type.HasField("shape")
+        and all(size.dim_value for size in value.type.tensor_type.shape.dim)
+    }
+    return all(name in known for node in model.graph.node for name in node.output if name)
+
+
+def _with_computed_shapes(model: Any) -> Any:
+    """Follow shapes that the file computes from others, by ONNX Runtime's inference where it is there."""
+    try:
+        from onnxruntime.tools.symbolic_shape_infer import SymbolicShapeInference
+
+        return SymbolicShapeInference.infer_shapes(model, auto_merge=True)
+    except Exception:  # it gives up in many ways; what is missing is asked for by name later
+        return model
 
 
 def model_inputs(model: Any) -> list[Any]:

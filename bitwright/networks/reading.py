@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from bitwright.networks.calls import LayerCall
@@ -45,8 +46,14 @@ def read_network(
     of their Parameter, and products of activations, under the module that computes them. What is
     called several times is one layer. Multiply-adds are those of the inputs given. `ties` are rules
     of `bitwright.networks.ties.TIE_RULES`. The model is left as it was. Raises `MeasurementError`
-    when the run fails and `InputError` when it reaches no layer.
+    when the run fails and `InputError` when it reaches no layer, or where a module is scripted.
     """
+    for module_name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise InputError(
+                f"network {name!r}: module {module_name!r} is scripted, so its operations cannot be "
+                "followed; read the model before torch.jit.script"
+            )
     trace = Trace(model)
     with evaluation_mode(model), failures_reported(name, example_inputs):
         trace.run(example_inputs)

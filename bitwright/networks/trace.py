@@ -4,7 +4,7 @@ A `torch.overrides.TorchFunctionMode` sees every torch function that Python call
 functional calls and operators need no help from the model. Modules that are one operation by
 themselves (layers, and the childless modules of `torch.nn`) are recorded by hooks as one node.
 Whatever takes multiply-adds is a layer: a functional call is known by the Parameter that it
-multiplies with. Code that runs outside Python, such as a scripted submodule, is not seen.
+multiplies with. Code that runs outside Python is not seen, so scripted modules are refused.
 """
 
 from __future__ import annotations

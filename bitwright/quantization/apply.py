@@ -56,7 +56,8 @@ def apply_configuration(
     makers = estimator_named(estimator)
     if any(isinstance(module, Quantizer) for module in model.modules()):
         raise InputError("the model is already quantized; remove that configuration first")
-    layers = layers_of(model, configuration)
+    # What stays in float32 need not be a module, such as a product of activations.
+    layers = layers_of(model, [name for name, p in configuration.items() if not p.is_float32])
     quantizers = {
         name: layer_quantizers(name, precision, calibration)
         for name, precision in configuration.items()

@@ -83,6 +83,96 @@ class MyConv(nn.Conv2d):
         return super().forward(F.pad(x, (1, 1, 1, 1)))
 
 
+class FunctionalWeights(nn.Module):
+    """Parameters that no layer module owns, used by functions and operators."""
+
+    def __init__(self):
+        super().__init__()
+        self.project = nn.Parameter(torch.randn(5, 6))
+        self.kernel = nn.Parameter(torch.randn(4, 3, 3, 3))
+        self.table = nn.Embedding(7, 4)
+        self.low, self.high = nn.Parameter(torch.randn(4, 2)), nn.Parameter(torch.randn(2, 4))
+
+    def forward(self, x):
+        y = F.conv2d(x, self.kernel, padding=1, stride=2).mean((2, 3))
+        y = y @ (self.low @ self.high)
+        tokens = F.linear(y, self.table.weight)
+        return torch.addmm(
+            tokens, F.pad(y, (0, 1)), torch.cat([self.project, self.project[:, :1]], 1)
+        )
+
+
+class OwnAttention(nn.Module):
+    """Attention written with operators, `einsum`, `bmm` and torch's fused function."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.out = nn.Linear(8, 24), nn.Linear(8, 8)
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        a = torch.softmax(q @ k.transpose(-2, -1), dim=-1)
+        b = torch.bmm(a, v) + torch.einsum("bij,bjc->bic", a, v)
+        c = torch.baddbmm(b, a, v) + F.scaled_dot_product_attention(q, k, v)
+        return self.out(c)
+
+
+class YoloLike(nn.Module):
+    """A small one-stage detector: split bottlenecks, concatenations, a pyramid, two shared heads."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = conv_block(3, 8, 3, 2)
+        self.stages = nn.ModuleList(
+            nn.Sequential(conv_block(8 * 2**i, 16 * 2**i, 3, 2), SplitBlock(16 * 2**i))
+            for i in range(3)
+        )
+        self.lateral = nn.ModuleList(nn.Conv2d(c, 16, 1) for c in (16, 32, 64))
+        self.merge = nn.ModuleList(conv_block(32, 16, 3, 1) for _ in range(2))
+        self.box, self.label = nn.Conv2d(16, 4, 1), nn.Conv2d(16, 5, 1)
+
+    def forward(self, images):
+        x = self.stem(torch.stack(list(images)))
+        levels = []
+        for stage in self.stages:
+            x = stage(x)
+            levels.append(x)
+        fine, middle, top = (lateral(y) for lateral, y in zip(self.lateral, levels, strict=True))
+        middle = self.merge[0](torch.cat([middle, F.interpolate(top, scale_factor=2)], 1))
+        fine = self.merge[1](torch.cat([fine, F.interpolate(middle, scale_factor=2)], 1))
+        return [{"box": self.box(y), "label": self.label(y).sigmoid()} for y in (fine, middle, top)]
+
+
+def conv_block(inside, outside, kernel, stride):
+    convolution = nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outside), nn.SiLU())
+
+
+class SplitBlock(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.first = conv_block(channels, channels, 1, 1)
+        self.inner = conv_block(channels // 2, channels // 2, 3, 1)
+        self.last = conv_block(channels // 2 * 3, channels, 1, 1)
+
+    def forward(self, x):
+        left, right = self.first(x).chunk(2, dim=1)
+        return self.last(torch.cat([left, right, right + self.inner(right)], dim=1))
+
+
+class Translator(nn.Module):
+    """An encoder and a decoder, whose keys are not its queries; a shared Parameter at both ends."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Transformer(16, 2, 1, 1, 32, batch_first=True)
+        self.into, self.out = nn.Linear(16, 16, bias=False), nn.Linear(16, 16)
+        self.out.weight = self.into.weight
+
+    def forward(self, source):
+        return self.out(self.body(self.into(source), source[:, :3]))
+
+
 @dataclass(frozen=True)
 class Case:
     name: str
@@ -91,6 +181,8 @@ class Case:
 
     def inputs(self):
         example = torch.randn(self.shape)
+        if self.build is YoloLike:
+            return (list(example),)
         return ({"x": example},) if self.build is SeveralOutputs else (example,)
 
 
@@ -127,6 +219,15 @@ CASES = [
         (1, 3, 7),
     ),
     Case("linear on 3-d input", sequential(lambda: nn.Linear(7, 5)), (2, 9, 7)),
+    Case("functional weights", FunctionalWeights, (2, 3, 8, 8)),
+    Case("own attention", OwnAttention, (2, 5, 8)),
+    Case("yolo-like", YoloLike, (2, 3, 64, 64)),
+    Case("translator", Translator, (2, 5, 16)),
+    Case(
+        "transformer block",
+        sequential(lambda: nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)),
+        (2, 7, 16),
+    ),
     Case("own subclass", sequential(lambda: MyConv(3, 4, 3)), (1, 3, 6, 6)),
 ]
 

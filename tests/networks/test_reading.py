@@ -5,13 +5,26 @@ import dataclasses
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from bitwright.networks import read_network
+from bitwright.networks.tensors import tensors_in
 from bitwright.problems.errors import InputError, MeasurementError
+from bitwright.problems.precision import FLOAT32, Precision
 
-from .architectures import CASES, Branching, Residual, SeveralOutputs, SharedModule, resnet18
+from .architectures import (
+    CASES,
+    Branching,
+    FunctionalWeights,
+    OwnAttention,
+    Residual,
+    SeveralOutputs,
+    SharedModule,
+    Translator,
+    resnet18,
+)
+from .flops import flops
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -19,18 +32,20 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @every_case
 def test_macs_are_half_the_flops_that_torch_counts(case):
     """The multiply-adds of every network are exactly half of torch's count of its flops."""
-    model, inputs = case.build().eval(), case.inputs()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(*inputs)
-    assert 2 * read_network(model, inputs, case.name).description.macs == counter.get_total_flops()
+    model, inputs = case.build(), case.inputs()
+    assert 2 * read_network(model, inputs, case.name).description.macs == flops(model, inputs)
 
 
 @every_case
 def test_parameters_are_the_weights_of_the_layers(case):
-    """Every layer counts the elements of its weight, without its bias."""
-    model = case.build()
-    for layer in read_network(model, case.inputs()).description:
-        assert layer.parameters == dict(model.named_parameters())[f"{layer.name}.weight"].numel()
+    """All layers together count every Parameter of two dimensions or more that the run uses, once."""
+    model, inputs = case.build().eval(), case.inputs()
+    with torch.enable_grad():
+        used = [p for p in model.parameters() if p.ndim > 1]
+        outputs = sum(t.sum() for t in tensors_in(model(*inputs)))
+        gradients = torch.autograd.grad(outputs, used, allow_unused=True)
+    weights = sum(p.numel() for p, g in zip(used, gradients, strict=True) if g is not None)
+    assert read_network(model, inputs).description.parameters == weights
 
 
 @every_case
@@ -51,6 +66,132 @@ def test_resnet18_has_the_published_size():
     assert [tie.layers for tie in network.ties] == [
         (f"{block}.downsample.0", f"{block}.conv1") for block in (6, 8, 10)
     ]
+
+
+def test_functional_calls_bear_the_names_of_their_parameters():
+    """A weight that a function multiplies with is a layer; a product of Parameters has no name."""
+    network = read_network(FunctionalWeights(), (torch.zeros(2, 3, 8, 8),)).description
+    assert {layer.name: (layer.kind, layer.parameters, layer.macs) for layer in network} == {
+        "kernel": ("Conv2d", 4 * 27, 2 * 4 * 27 * 16),
+        "matmul": ("MatMul", 0, 4 * 2 * 4),  # of two Parameters: nothing of the run is in it
+        "linear": ("Linear", 16, 2 * 4 * 4),  # with that product, which comes from both
+        "table": ("Linear", 28, 2 * 4 * 7),
+        "project": ("Linear", 30, 2 * 5 * 7),
+    }
+    assert not any(layer.quantizable for layer in network)
+    kernel = network["kernel"]
+    assert (
+        kernel.in_channels,
+        kernel.out_channels,
+        kernel.kernel,
+        kernel.stride,
+        kernel.groups,
+    ) == (*(3, 4, (3, 3), (2, 2), 1),)
+
+
+def test_products_of_activations_have_no_weights():
+    """Attention's products are layers without parameters, named after the module, float32 only."""
+    network = read_network(OwnAttention(), (torch.zeros(2, 5, 8),)).description
+    products = {layer.name: layer for layer in network if layer.parameters == 0}
+    assert {name: (p.kind, p.macs) for name, p in products.items()} == {
+        **dict.fromkeys(("matmul", "matmul_1", "matmul_2", "matmul_3"), ("MatMul", 2 * 5 * 5 * 8)),
+        "attention": ("Attention", 2 * 2 * 5 * 5 * 8),
+    }
+    assert all(p.candidates((Precision(8, 8),)) == (FLOAT32,) for p in products.values())
+    assert network.quantizable_names == ("qkv", "out")
+
+
+def test_multi_head_attention_is_read_by_its_parameters():
+    """Where keys are not queries, parts of one projection are calls of one layer."""
+    network = read_network(Translator(), (torch.zeros(2, 5, 16),)).description
+    attention = "body.decoder.layers.0.multihead_attn"
+    assert network[f"{attention}.in_proj_weight"].parameters == 3 * 16 * 16
+    assert network[f"{attention}.in_proj_weight"].macs == 2 * 16 * 16 * (3 + 5 + 5)
+    assert network[f"{attention}.attention"].macs == 2 * 2 * 3 * 5 * 16
+    assert network[f"{attention}.out_proj"].parameters == 16 * 16
+
+
+def test_a_shared_parameter_is_counted_once():
+    """Two modules with one Parameter are two layers tied on all sides; the first counts it."""
+    network = read_network(Translator(), (torch.zeros(2, 5, 16),)).description
+    assert (network["into"].parameters, network["out"].parameters) == (256, 0)
+    assert network["out"].macs == 2 * 3 * 256
+    (tie,) = [tie for tie in network.ties if tie.side == "all"]
+    assert (tie.layers, tie.reason) == (("into", "out"), "share the Parameter into.weight")
+
+
+def test_what_shares_a_weight_with_a_functional_call_stays_in_float32():
+    """A module's weight that a function uses too cannot be replaced for the module alone."""
+
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = (nn.Linear(3, 3) for _ in range(3))
+            self.b.weight = self.a.weight
+
+        def forward(self, x):
+            return self.c(self.b(F.linear(x, self.a.weight)))
+
+    assert read_network(Tied(), (torch.zeros(1, 3),)).description.quantizable_names == ("c",)
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.RNN, 1), (nn.GRU, 3), (nn.LSTM, 4)])
+def test_recurrent_modules_are_layers_in_float32(kind, gates):
+    """Every step takes all weights of the module once."""
+
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.out = kind(4, 8, bidirectional=True, batch_first=True), nn.Linear(16, 3)
+
+        def forward(self, x):
+            return self.out(self.rnn(x)[0])
+
+    rnn, _ = read_network(Reader(), (torch.zeros(2, 5, 4),)).description
+    weights = 2 * gates * (4 * 8 + 8 * 8)
+    assert (rnn.name, rnn.kind, rnn.quantizable) == ("rnn", kind.__name__, False)
+    assert (rnn.parameters, rnn.macs) == (weights, 2 * 5 * weights)
+
+
+def test_computed_weights_are_those_of_the_layer():
+    """A weight norm's layer counts the weight that it computes with."""
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(4, 6))
+    (described,) = read_network(nn.Sequential(layer), (torch.zeros(1, 4),)).description
+    assert (described.kind, described.parameters, described.macs) == ("Linear", 24, 24)
+
+
+@pytest.mark.parametrize(
+    ("layer", "sizes"),
+    [
+        (nn.Conv2d(4, 6, (3, 1), stride=2, groups=2), (4, 6, (3, 1), (2, 2), 2)),
+        (nn.ConvTranspose2d(4, 6, 3, stride=(1, 2), groups=2), (4, 6, (3, 3), (1, 2), 2)),
+        (nn.Conv1d(4, 5, 3, stride=3), (4, 5, (3,), (3,), 1)),
+        (nn.Linear(7, 5), (7, 5, (), (), 1)),
+    ],
+    ids=["grouped", "transposed", "1-d", "linear"],
+)
+@pytest.mark.parametrize("functional", [False, True], ids=["module", "function"])
+def test_sizes_are_those_that_cost_tables_are_keyed_by(layer, sizes, functional):
+    """Channels, kernel, stride and groups are the layer's, called as a module or as a function."""
+
+    class Functional(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(layer.weight.detach())
+
+        def forward(self, x):
+            if isinstance(layer, nn.Linear):
+                return F.linear(x, self.weight)
+            name = type(layer).__name__.lower().replace("transpose", "_transpose")
+            return getattr(F, name)(x, self.weight, stride=layer.stride, groups=layer.groups)
+
+    shape = {"Conv1d": (1, 4, 9), "Linear": (1, 7)}.get(type(layer).__name__, (1, 4, 9, 9))
+    model = Functional() if functional else nn.Sequential(layer)
+    (found,) = read_network(model, (torch.zeros(shape),)).description
+    assert sizes == (
+        *(found.in_channels, found.out_channels, found.kernel, found.stride, found.groups),
+    )
+    assert found.kind == type(layer).__name__
 
 
 def test_shapes_are_those_of_the_first_call():
@@ -188,3 +329,11 @@ def test_a_traced_network_is_frozen():
     network = read_network(SeveralOutputs(), ({"x": torch.zeros(1, 5, 6)},))
     with pytest.raises(dataclasses.FrozenInstanceError):
         network.graph = None
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+def test_scripted_modules_are_refused():
+    """What runs outside Python cannot be followed; the error names it and says what to do."""
+    scripted = torch.jit.script(nn.Linear(3, 4))
+    with pytest.raises(InputError, match=r"module '1' is scripted, .* before torch\.jit\.script"):
+        read_network(nn.Sequential(nn.ReLU(), scripted), (torch.zeros(1, 3),))

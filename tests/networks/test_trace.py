@@ -127,10 +127,38 @@ def test_outputs_are_found_in_dataclasses():
 
 
 def test_an_attention_block_is_traced_through():
-    """A transformer layer shows its linear layers, which its fast path would hide."""
+    """A transformer layer shows all that it computes, which its fast path would hide."""
     block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     network = read_network(nn.Sequential(block), (torch.zeros(1, 5, 8),))
-    assert network.description.names == ("0.linear1", "0.linear2")
+    attention = [f"0.self_attn.{name}" for name in ("in_proj_weight", "attention", "out_proj")]
+    assert network.description.names == (*attention, "0.linear1", "0.linear2")
+
+
+def test_nodes_say_which_layer_and_where():
+    """A node of a layer's call bears its name, also of a function; constants are told apart."""
+
+    class Inner(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(3, 3))
+
+        def forward(self, x):
+            return F.linear(x, self.weight.t())
+
+    graph = graph_of(
+        lambda m, x: m.b(m.inner(x)), torch.zeros(1, 3), inner=Inner(), b=nn.Linear(3, 2)
+    )
+    shown = [
+        (d["kind"], d["module"], d["layer"], d["scope"], d["constant"])
+        for _, d in graph.nodes(True)
+    ]
+    assert shown == [
+        ("input", None, None, "", False),
+        ("t", None, None, "inner", True),
+        ("linear", None, "inner", "inner", False),
+        ("Linear", "b", "b", "", False),
+        ("output", None, None, "", False),
+    ]
 
 
 def test_the_model_may_run_in_inference_mode():

@@ -47,8 +47,10 @@ def _layer_document(layer: LayerDescription) -> dict[str, Any]:
         document["least"] = layer.least.label
     if not layer.quantizable:
         document["quantizable"] = False
-    sizes = {name: getattr(layer, name) for name in (*_NUMBERS, *_LISTS)}
-    document |= {name: value for name, value in sizes.items() if value not in (None, ())}
+    numbers = {name: getattr(layer, name) for name in _NUMBERS}
+    document |= {name: value for name, value in numbers.items() if value is not None}
+    lists = {name: list(getattr(layer, name)) for name in _LISTS}
+    document |= {name: value for name, value in lists.items() if value}
     return document
 
 

@@ -48,6 +48,13 @@ def networks(draw):
             draw(SHAPES),
             draw(st.lists(names, max_size=2)),
             draw(st.none() | precisions),
+            draw(st.none() | precisions),
+            draw(st.booleans()),
+            draw(st.none() | st.integers(1, 4096)),
+            draw(st.none() | st.integers(1, 4096)),
+            draw(SHAPES),
+            draw(SHAPES),
+            draw(st.none() | st.integers(1, 4096)),
         )
         for name in draw(st.lists(names, min_size=1, max_size=4, unique=True))
     ]
@@ -69,6 +76,23 @@ def test_networks_read_back_equal(tmp_path, network):
     assert totals["parameters"] == sum(layer.parameters for layer in network)
 
 
+def test_keys_that_say_nothing_are_not_written():
+    """A layer without least pin and sizes, which can be quantized, has just the contract's keys."""
+    plain = LayerDescription("a", "Linear", 1, 1, (1, 1), (1, 1))
+    (written,) = network_document(NetworkDescription("n", (plain,)))["layers"]
+    contract = json.loads(NETWORK)["layers"][0]
+    assert list(written) == list(contract)
+    full = LayerDescription(
+        "a", "Conv2d", 1, 1, (1, 1), (1, 1), least=Precision(4, 8), quantizable=False, in_channels=2,
+        out_channels=3, kernel=(3, 1), stride=(2, 2), groups=1,
+    )  # fmt: skip
+    (written,) = network_document(NetworkDescription("n", (full,)))["layers"]
+    assert {k: v for k, v in written.items() if k not in contract} == {
+        "least": "w4a8", "quantizable": False, "in_channels": 2, "out_channels": 3,
+        "kernel": [3, 1], "stride": [2, 2], "groups": 1,
+    }  # fmt: skip
+
+
 def test_what_follows_may_be_left_out():
     """Ties, totals, costs, fused and pinned are optional."""
     document = {k: FULL_NETWORK[k] for k in ("format", "name", "layers")}
@@ -86,6 +110,9 @@ def test_what_follows_may_be_left_out():
         (("layers", 0, "macs"), 1.5, "layers[0].macs: must be an integer, got 1.5"),
         (("layers", 0, "mac"), 1, "layers[0]: unknown key 'mac'; did you mean 'macs'"),
         (("layers", 0, "pinned"), "8", "layers[0]: a precision is written like 'w4a8'"),
+        (("layers", 0, "least"), ">=w8", "layers[0]: a precision is written like 'w4a8'"),
+        (("layers", 0, "quantizable"), 1, "layers[0].quantizable: must be true or false"),
+        (("layers", 0, "kernel"), [3, "3"], "layers[0].kernel[1]: must be an integer"),
         (("layers", 0, "input_shape", 1), "64", "layers[0].input_shape[1]: must be an integer"),
         (("layers", 0, "name"), "", "layers[0]: a layer needs a name"),
         (("layers", 0, "name"), "b", "network 'resnet18' has two layers named 'b'"),

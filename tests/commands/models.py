@@ -1,0 +1,34 @@
+"""Models that `bitwright cost` finds by module and function."""
+
+from torch import nn
+
+
+def small():
+    """Two convolutions, one of them beside the other, and a head."""
+
+    class Small(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.side = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 1)
+            self.body, self.head = nn.Conv2d(4, 4, 3, padding=1), nn.Linear(4, 5)
+
+        def forward(self, x):
+            x = self.stem(x)
+            return self.head((self.body(x) + self.side(x)).relu().mean((2, 3)))
+
+    return Small()
+
+
+def attention():
+    """Attention, whose projections no quantizer carries out."""
+    return nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True))
+
+
+def broken():
+    """A function that fails."""
+    raise ValueError("two\nlines")
+
+
+def nothing():
+    """A function that returns no model."""
+    return 3
