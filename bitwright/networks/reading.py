@@ -11,6 +11,7 @@ from torch import nn
 from bitwright.networks.evaluation import evaluation_mode, failures_reported
 from bitwright.networks.layers import call_macs, layer_kind
 from bitwright.networks.relations import fused_modules, shared_input_ties
+from bitwright.networks.storage import with_storage
 from bitwright.networks.trace import LayerCall, Trace
 from bitwright.problems.errors import InputError
 from bitwright.problems.network import LayerDescription, NetworkDescription
@@ -43,7 +44,8 @@ def read_network(
     trace = Trace()
     with evaluation_mode(model), failures_reported(name, example_inputs):
         trace.run(model, example_inputs)
-    return TracedNetwork(_describe(model, trace, name), trace.graph)
+    description = with_storage(model, _describe(model, trace, name), trace.graph)
+    return TracedNetwork(description, trace.graph)
 
 
 def _describe(model: nn.Module, trace: Trace, name: str) -> NetworkDescription:

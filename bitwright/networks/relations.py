@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from bitwright.networks.layers import TRANSPOSED
 from bitwright.networks.trace import LayerCall
 from bitwright.problems.ties import Tie
 
@@ -60,28 +59,3 @@ def shared_input_ties(graph: Graph, calls: Sequence[LayerCall]) -> tuple[Tie, ..
         if len(names) > 1
     ]
     return tuple(dict.fromkeys(ties))
-
-
-def folding_norm(model: nn.Module, graph: Graph, layer: str, output_rank: int) -> str | None:
-    """The batch norm that can be folded into the layer: it alone reads it, and nothing else.
-
-    Of a transposed convolution with groups, and of a `Linear` whose output has another rank than 2,
-    the norm's channels are not those of the weights, and nothing folds.
-    """
-    module = model.get_submodule(layer)
-    if isinstance(module, TRANSPOSED) and module.groups > 1:
-        return None
-    if isinstance(module, nn.Linear) and output_rank != 2:
-        return None
-    calls = [node for node, data in graph.nodes(data=True) if data["module"] == layer]
-    readers = {_only_reader(graph, node) for node in calls}
-    norm = readers.pop() if len(readers) == 1 else None
-    if norm is None or not isinstance(found := model.get_submodule(norm), BATCH_NORMS):
-        return None
-    sources = [
-        source
-        for node, data in graph.nodes(data=True)
-        if data["module"] == norm
-        for source in graph.predecessors(node)
-    ]
-    return norm if found.running_mean is not None and set(sources) <= set(calls) else None

@@ -17,7 +17,9 @@ class LayerDescription:
     `parameters` counts the weights that can be quantized (no biases, no batch norm); `macs` the
     multiply-adds of one run, summed over all calls of a shared module. Shapes include the batch.
     `fused` names the modules that run together with the layer (batch norm, activation);
-    `pinned` is the one precision that the layer must take, or None.
+    `pinned` is the one precision that the layer must take, or None. `bias_parameters` counts its
+    biases once a batch norm that can be is folded into it, `weight_channels` the scales of weights
+    that are quantized per channel.
     """
 
     name: str
@@ -28,11 +30,13 @@ class LayerDescription:
     output_shape: tuple[int, ...]
     fused: tuple[str, ...] = ()
     pinned: Precision | None = None
+    bias_parameters: int = 0
+    weight_channels: int = 0
 
     def __post_init__(self) -> None:
         if not self.name:
             raise InputError("a layer needs a name")
-        for field in ("parameters", "macs"):
+        for field in ("parameters", "macs", "bias_parameters", "weight_channels"):
             if getattr(self, field) < 0:
                 raise InputError(
                     f"layer {self.name!r}: {field} must not be negative, got {getattr(self, field)}"
@@ -44,15 +48,24 @@ class LayerDescription:
 
 @dataclass(frozen=True, slots=True)
 class NetworkDescription:
-    """The layers of a network in the order in which they first run, and their ties."""
+    """The layers of a network in the order in which they first run, and their ties.
+
+    `other_bytes` is what the network stores in float32 beside the weights and biases of its layers,
+    batch norms that fold into a layer left out.
+    """
 
     name: str
     layers: tuple[LayerDescription, ...]
     ties: tuple[Tie, ...] = ()
+    other_bytes: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
         object.__setattr__(self, "ties", tuple(self.ties))
+        if self.other_bytes < 0:
+            raise InputError(
+                f"network {self.name!r}: other_bytes must not be negative, got {self.other_bytes}"
+            )
         names = [layer.name for layer in self.layers]
         if not names:
             raise InputError(f"network {self.name!r} has no layer that computes with weights")

@@ -12,6 +12,8 @@ from bitwright.problems.ties import SIDES, Tie
 
 FORMAT = "bitwright-network/1"
 
+_SIZES = ("bias_parameters", "weight_channels")
+
 
 def network_document(
     network: NetworkDescription, costs: Mapping[str, Mapping[str, int | float]] | None = None
@@ -30,12 +32,15 @@ def network_document(
                 "output_shape": list(layer.output_shape),
                 "fused": list(layer.fused),
                 "pinned": None if layer.pinned is None else layer.pinned.label,
+                "bias_parameters": layer.bias_parameters,
+                "weight_channels": layer.weight_channels,
             }
             for layer in network
         ],
         "ties": [
             {"layers": list(t.layers), "side": t.side, "reason": t.reason} for t in network.ties
         ],
+        "other_bytes": network.other_bytes,
         "totals": {"parameters": network.parameters, "macs": network.macs},
         "costs": {label: dict(totals) for label, totals in (costs or {}).items()},
     }
@@ -44,7 +49,7 @@ def network_document(
 def network_from_document(document: Any, source: str) -> NetworkDescription:
     """Read a network description; totals and costs follow from the layers and are not kept."""
     root = Place(document, source)
-    root.keys(("format", "name", "layers"), ("ties", "totals", "costs"))
+    root.keys(("format", "name", "layers"), ("ties", "other_bytes", "totals", "costs"))
     root["format"].choice((FORMAT,))
     _check_totals(root)
     ties = root["ties"].items() if "ties" in root else []
@@ -53,6 +58,7 @@ def network_from_document(document: Any, source: str) -> NetworkDescription:
             root["name"].text(),
             tuple(_layer(place) for place in root["layers"].items()),
             tuple(_tie(place) for place in ties),
+            root["other_bytes"].integer() if "other_bytes" in root else 0,
         )
 
 
@@ -68,7 +74,8 @@ def _check_totals(root: Place) -> None:
 
 def _layer(place: Place) -> LayerDescription:
     place.keys(
-        ("name", "kind", "parameters", "macs", "input_shape", "output_shape"), ("fused", "pinned")
+        ("name", "kind", "parameters", "macs", "input_shape", "output_shape"),
+        ("fused", "pinned", *_SIZES),
     )
     pinned = place["pinned"].value if "pinned" in place else None
     with naming(place.source, place.path):
@@ -81,6 +88,7 @@ def _layer(place: Place) -> LayerDescription:
             output_shape=tuple(p.integer() for p in place["output_shape"].items()),
             fused=tuple(p.text() for p in place["fused"].items()) if "fused" in place else (),
             pinned=None if pinned is None else Precision.parse(pinned),
+            **{name: place[name].integer() for name in _SIZES if name in place},
         )
 
 

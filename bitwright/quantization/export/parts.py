@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from bitwright.networks import TracedNetwork, evaluation_mode, layers_of, read_network
-from bitwright.networks.relations import folding_norm
+from bitwright.networks.storage import folding_norm
 from bitwright.problems.errors import InputError
 from bitwright.quantization.apply import INPUT_QUANTIZER, AppliedQuantizers, applied_quantizers
 from bitwright.quantization.grids import QuantizationGrid

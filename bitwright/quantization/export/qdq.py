@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from bitwright.problems.errors import InputError
 from bitwright.quantization.export.graph import (
     LOWEST_OPSET,
     Graph,
@@ -51,12 +52,22 @@ def to_qdq(parts: NetworkParts, *, dynamic_batch: bool = True) -> Export:
     opset = max((_opset(part) for part in parts.layers.values()), default=LOWEST_OPSET)
     graph = float_graph(parts.model, parts.inputs, opset=opset, dynamic_batch=dynamic_batch)
     surgery = _Surgery(graph)
-    for call in layer_nodes(graph, parts.model):
-        if call.layer in parts.layers:
-            surgery.quantize(call, parts.layers[call.layer])
+    for call in calls_of(graph, parts):
+        surgery.quantize(call, parts.layers[call.layer])
     graph.remove_unused()
     stored = {name: _stored(part) for name, part in parts.layers.items()}
     return Export("qdq", graph.proto, stored, surgery.notes(stored, parts.norms))
+
+
+def calls_of(graph: Graph, parts: NetworkParts) -> list[LayerNode]:
+    """The nodes of the quantized layers; raises `InputError` for a layer that has none."""
+    calls = [c for c in layer_nodes(graph, parts.model) if c.layer in parts.layers]
+    missing = [name for name in parts.layers if name not in {call.layer for call in calls}]
+    if missing:
+        raise InputError(
+            f"layer {missing[0]!r} is quantized, but the model does not run it on these inputs"
+        )
+    return calls
 
 
 @dataclass
