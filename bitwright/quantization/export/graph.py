@@ -57,7 +57,7 @@ class Graph:
 
     def add_array(self, name: str, array: NDArray[Any]) -> str:
         """Add an array as an initializer and return its name."""
-        tensor = self.onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
+        tensor = self.onnx.numpy_helper.from_array(np.asarray(array, order="C"), name)
         self.proto.graph.initializer.append(tensor)
         return name
 
