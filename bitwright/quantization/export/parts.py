@@ -154,7 +154,7 @@ def _coded(layer: str, weight: Tensor, grid: QuantizationGrid) -> CodedWeight:
 def _without_quantizers(model: nn.Module, applied: Mapping[str, AppliedQuantizers]) -> nn.Module:
     """A float copy whose layers hold the weights that the quantized model computes with."""
     twin = copy.deepcopy(model).cpu().eval().requires_grad_(False)
-    for name, layer in layers_of(twin, applied).items():
+    for layer in layers_of(twin, applied).values():
         if parametrize.is_parametrized(layer):
             weight = layer.weight.detach().clone()
             # Not `remove_parametrizations`: it edits the class that copies of the layer share.

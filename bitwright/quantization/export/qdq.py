@@ -49,7 +49,7 @@ def export_qdq(
 
 def to_qdq(parts: NetworkParts, *, dynamic_batch: bool = True) -> Export:
     """The network that was taken apart, as ONNX in the QDQ form."""
-    opset = max((_opset(part) for part in parts.layers.values()), default=LOWEST_OPSET)
+    opset = max((opset_of(part) for part in parts.layers.values()), default=LOWEST_OPSET)
     graph = float_graph(parts.model, parts.inputs, opset=opset, dynamic_batch=dynamic_batch)
     surgery = _Surgery(graph)
     for call in calls_of(graph, parts):
@@ -220,9 +220,7 @@ class _Surgery:
         key = (source, torch.float16, "half")
         if key not in self.read:
             self.read[key] = f"{node.name}.input_half"
-            graph.before(
-                node, graph.node("Cast", [source], self.read[key], to=types.FLOAT16)
-            )
+            graph.before(node, graph.node("Cast", [source], self.read[key], to=types.FLOAT16))
         node.input[0] = self.read[key]
         if len(node.input) == 3:
             bias = f"{node.name}.bias_half"
@@ -261,7 +259,8 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _opset(part: LayerParts) -> int:
+def opset_of(part: LayerParts) -> int:
+    """The first opset that has the types of the layer's codes."""
     opset = LOWEST_OPSET
     for side in (part.weight, part.input):
         if isinstance(side, CodedWeight | QuantizationGrid):

@@ -22,14 +22,14 @@ DOMAIN = "qonnx.custom_op.general"
 
 
 def export_qonnx(
-    model: nn.Module, inputs: tuple[Any, ...], *, operator: str = "Quant"
+    model: nn.Module, inputs: tuple[Any, ...], *, operator: str = "IntQuant"
 ) -> Export:
     """A quantized model as QONNX, in evaluation mode, with the shapes of the inputs given.
 
     Weights are float32 initializers, already on their grid, behind a quantizer with a scale per
     channel; the input of a layer goes through one quantizer, which layers that read the same tensor
-    by the same grid share. `operator` is the quantizers' name: `Quant`, which every release of
-    qonnx, FINN and hls4ml knows, or `IntQuant`, its name since. Batch norms are kept. Linear
+    by the same grid share. `operator` is the quantizers' name: `IntQuant`, or `Quant`, as older
+    releases of qonnx, FINN and hls4ml call it. Batch norms are kept. Linear
     layers are MatMul and Add. Raises `InputError` for float16 layers, which QONNX has no
     quantizer for, and what `take_apart` refuses.
     """
@@ -54,7 +54,9 @@ class _Surgery:
     def quantize(self, call: LayerNode, part: LayerParts) -> None:
         """Put quantizers before the layer's input and weight."""
         if isinstance(part.input, torch.dtype) or isinstance(part.weight, torch.dtype):
-            raise InputError(f"layer {part.name!r}: QONNX has no quantizer to a floating-point type")
+            raise InputError(
+                f"layer {part.name!r}: QONNX has no quantizer to a floating-point type"
+            )
         self._as_product(call)
         if part.input is not None:
             call.node.input[0] = self._input(call, part.input)
@@ -67,7 +69,7 @@ class _Surgery:
         if key not in self.read:
             name = f"{call.node.name}.input"
             zero_point = np.float32(int(grid.zero_point))
-            quant = self._quant(name, source, scale, zero_point, grid.quant_min, grid.quant_max)
+            quant = self._quant(name, source, scale, zero_point, (grid.quant_min, grid.quant_max))
             self.graph.before(call.node, quant)
             self.read[key] = quant.output[0]
         return self.read[key]
@@ -88,7 +90,7 @@ class _Surgery:
         self.graph.drop_initializer(call.weight)
         source = self.graph.add_array(call.weight, values)
         name = f"{call.layer}.weight"
-        quant = self._quant(name, source, scale, zero_point, weight.quant_min, weight.quant_max)
+        quant = self._quant(name, source, scale, zero_point, (weight.quant_min, weight.quant_max))
         self.graph.before(call.node, quant)
         self.weights[key] = quant.output[0]
         return self.weights[key]
@@ -99,9 +101,9 @@ class _Surgery:
         source: str,
         scale: NDArray[Any],
         zero_point: Any,
-        quant_min: int,
-        quant_max: int,
+        codes: tuple[int, int],
     ) -> Any:
+        quant_min, quant_max = codes
         signed, bits = quant_min < 0, code_bits(quant_min, quant_max)
         narrow = signed and quant_min == -quant_max
         top = 2 ** (bits - 1) if signed else 2**bits
@@ -114,7 +116,7 @@ class _Surgery:
             source,
             self.graph.add_array(f"{name}_scale", np.asarray(scale, dtype=np.float32)),
             self.graph.add_array(f"{name}_zero_point", np.asarray(zero_point, dtype=np.float32)),
-            self.graph.add_array(f"{name}_bits", np.float32(bits)),
+            self.graph.add_array(f"{name}_bits", np.array(bits, dtype=np.float32)),
         ]
         return self.graph.node(
             self.operator,

@@ -45,7 +45,7 @@ class Export:
     @property
     def opset(self) -> int:
         """Version of the standard operators."""
-        return next(o.version for o in self.proto.opset_import if o.domain in ("", "ai.onnx"))
+        return next(int(o.version) for o in self.proto.opset_import if o.domain in ("", "ai.onnx"))
 
     @property
     def initializer_bytes(self) -> int:
