@@ -20,6 +20,7 @@ COMMANDS = {
     "solve": "find the best bits for a problem file within budgets",
     "front": "find the Pareto front of loss against costs for a problem file",
     "compare": "set the answers of several solvers to a problem file side by side",
+    "export": "write a configuration for other tools: ONNX, QONNX, TensorRT, YAML",
     "plugins": "list the solvers, cost models, significance measures and tasks that are installed",
 }
 
