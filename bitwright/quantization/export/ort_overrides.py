@@ -66,6 +66,12 @@ def export_overrides(model: nn.Module, inputs: tuple[Any, ...]) -> Overrides:
 
 def _of_layer(call: LayerNode, part: LayerParts) -> dict[str, list[dict[str, Any]]]:
     weight, grid = _integer_sides(part)
+    attributes = {attribute.name: attribute.i for attribute in call.node.attribute}
+    if call.node.op_type == "ConvTranspose" and attributes.get("group", 1) > 1:
+        raise InputError(
+            f"layer {part.name!r}: ONNX Runtime's quantizer knows no scales that the groups of a "
+            "transposed convolution share"
+        )
     input_: dict[str, Any] = {
         "quant_type": f"Q{_wide(grid, part.name).name_for_runtime}",
         "scale": float(grid.scale),
