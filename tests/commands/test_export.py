@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+import yaml
 
 from bitwright.cost_models import StoredSize
 from bitwright.pipeline.stages import carry_out
@@ -40,10 +41,11 @@ def test_qdq(capsys, finished, tmp_path):
     out = tmp_path / "net.onnx"
     document = exported(capsys, finished, "--to", "qdq", "--out", out)
     onnx.checker.check_model(out, full_check=True)
-    solution = read_solution(finished / "solutions/small.json")
+    first = next(iter(yaml.safe_load((finished / "config.yaml").read_text())["solutions"]))
+    solution = read_solution(finished / f"solutions/{first}.json")
     network, cost = read_network(finished / "network.json"), StoredSize()
     stored = sum(cost.cost(layer, solution.configuration[layer.name]) for layer in network)
-    assert document["point"] == "small"
+    assert document["point"] == first
     assert document["initializer_bytes"] == stored + cost.fixed_cost(network)
     assert document["file_bytes"] == out.stat().st_size
     assert document["overhead_bytes"] == document["file_bytes"] - document["initializer_bytes"]

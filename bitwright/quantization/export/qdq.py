@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from bitwright.quantization.export.graph import (
     float_graph,
     layer_nodes,
 )
+from bitwright.quantization.export.outputs import add_output_grids
 from bitwright.quantization.export.parts import CodedWeight, LayerParts, NetworkParts, take_apart
 from bitwright.quantization.export.report import Export, Stored
 from bitwright.quantization.export.types import IntegerType, code_bits, integer_type, raw_bytes
@@ -31,6 +32,7 @@ def export_qdq(
     inputs: tuple[Any, ...],
     *,
     dynamic_batch: bool = True,
+    output_batches: Iterable[tuple[Any, ...]] | None = None,
 ) -> Export:
     """A quantized model as ONNX in the QDQ form, in evaluation mode; `inputs` are for one run.
 
@@ -40,23 +42,30 @@ def export_qdq(
     same grid share. Codes of other widths are clipped to their grid. Batch norms that follow a
     layer go into its scales and bias. Biases stay float32. A layer that is float16 on both sides
     computes in float16; other casts round and leave the computation in float32. The opset is the
-    lowest that has the types. Raises `InputError` for more than 16 bits and for what
+    lowest that has the types.
+
+    With `output_batches`, convolutions in 8 bits on both sides round their outputs to 8 bits as
+    well, over the range that these batches show, where their result is not quantized anyway (in
+    front of a residual addition): ONNX Runtime then computes them in integers, and much faster, but
+    this rounding is not part of the model. Raises `InputError` for more than 16 bits and for what
     `take_apart` refuses, `MeasurementError` where torch cannot export the model.
     """
     parts = take_apart(model, inputs)
-    return to_qdq(parts, dynamic_batch=dynamic_batch)
-
-
-def to_qdq(parts: NetworkParts, *, dynamic_batch: bool = True) -> Export:
-    """The network that was taken apart, as ONNX in the QDQ form."""
     opset = max((opset_of(part) for part in parts.layers.values()), default=LOWEST_OPSET)
     graph = float_graph(parts.model, parts.inputs, opset=opset, dynamic_batch=dynamic_batch)
     surgery = _Surgery(graph)
-    for call in calls_of(graph, parts):
+    calls = calls_of(graph, parts)
+    for call in calls:
         surgery.quantize(call, parts.layers[call.layer])
-    graph.remove_unused()
     stored = {name: _stored(part) for name, part in parts.layers.items()}
-    return Export("qdq", graph.proto, stored, surgery.notes(stored, parts.norms))
+    notes = surgery.notes(stored, parts.norms)
+    if output_batches is not None:
+        added = add_output_grids(graph, calls, parts, output_batches)
+        notes.append(
+            f"{added} outputs of convolutions rounded to 8 bits, which the model does not do"
+        )
+    graph.remove_unused()
+    return Export("qdq", graph.proto, stored, notes)
 
 
 def calls_of(graph: Graph, parts: NetworkParts) -> list[LayerNode]:
