@@ -22,6 +22,7 @@ COMMANDS = {
     "front": "find the Pareto front of loss against costs for a problem file",
     "cost": "show the layers, ties and costs of a network",
     "compare": "set the answers of several solvers to a problem file side by side",
+    "export": "write a configuration for other tools: ONNX, QONNX, TensorRT, YAML",
     "plugins": "list the solvers, cost models, significance measures and tasks that are installed",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import nn
 from bitwright.networks.calls import LayerCall
 from bitwright.networks.evaluation import evaluation_mode, failures_reported
 from bitwright.networks.relations import Follower, fused_modules, module_followers
+from bitwright.networks.storage import with_storage
 from bitwright.networks.ties import DEFAULT_TIES, find_ties
 from bitwright.networks.trace import Trace
 from bitwright.problems.errors import InputError
@@ -61,7 +62,8 @@ def read_network(
         raise InputError(
             f"network {name!r} is itself a layer without a name; wrap it in nn.Sequential"
         )
-    return describe(name, trace.graph, trace.calls, module_followers(model), ties)
+    traced = describe(name, trace.graph, trace.calls, module_followers(model), ties)
+    return replace(traced, description=with_storage(model, traced.description, traced.graph))
 
 
 def describe(

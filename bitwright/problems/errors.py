@@ -30,6 +30,8 @@ _EXTRAS = {
     "torchvision": "detection",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "onnxscript": "onnx",
+    "qonnx": "qonnx",
     "dask": "cluster",
     "distributed": "cluster",
     "gymnasium": "rl",

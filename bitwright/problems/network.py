@@ -21,6 +21,8 @@ class LayerDescription:
     either side, or None. A layer that is not `quantizable` stays in float32: a functional call, or a
     product of activations, which has no weights. `in_channels`, `out_channels`, `kernel`, `stride`
     and `groups` are what tables of measured costs are keyed by; None or empty where they say nothing.
+    `bias_parameters` counts its biases once a batch norm that can be is folded into it, and
+    `weight_channels` the scales of weights that are quantized per channel.
     """
 
     name: str
@@ -38,11 +40,13 @@ class LayerDescription:
     kernel: tuple[int, ...] = ()
     stride: tuple[int, ...] = ()
     groups: int | None = None
+    bias_parameters: int = 0
+    weight_channels: int = 0
 
     def __post_init__(self) -> None:
         if not self.name:
             raise InputError("a layer needs a name")
-        for field in ("parameters", "macs"):
+        for field in ("parameters", "macs", "bias_parameters", "weight_channels"):
             if getattr(self, field) < 0:
                 raise InputError(
                     f"layer {self.name!r}: {field} must not be negative, got {getattr(self, field)}"
@@ -75,15 +79,24 @@ class LayerDescription:
 
 @dataclass(frozen=True, slots=True)
 class NetworkDescription:
-    """The layers of a network in the order in which they first run, and their ties."""
+    """The layers of a network in the order in which they first run, and their ties.
+
+    `other_bytes` is what the network stores in float32 beside the weights and biases of its layers,
+    batch norms that fold into a layer left out.
+    """
 
     name: str
     layers: tuple[LayerDescription, ...]
     ties: tuple[Tie, ...] = ()
+    other_bytes: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
         object.__setattr__(self, "ties", tuple(self.ties))
+        if self.other_bytes < 0:
+            raise InputError(
+                f"network {self.name!r}: other_bytes must not be negative, got {self.other_bytes}"
+            )
         names = [layer.name for layer in self.layers]
         if not names:
             raise InputError(f"network {self.name!r} has no layer that computes with weights")

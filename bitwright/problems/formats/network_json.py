@@ -13,12 +13,14 @@ from bitwright.problems.ties import SIDES, Tie
 FORMAT = "bitwright-network/1"
 _NUMBERS = ("in_channels", "out_channels", "groups")
 _LISTS = ("kernel", "stride")
+_SIZES = ("bias_parameters", "weight_channels")
 
 
 def network_document(
     network: NetworkDescription, costs: Mapping[str, Mapping[str, int | float]] | None = None
 ) -> dict[str, Any]:
     """The document of a network; `costs` maps a uniform precision's label to its total costs."""
+    other = {"other_bytes": network.other_bytes} if network.other_bytes else {}
     return {
         "format": FORMAT,
         "name": network.name,
@@ -26,6 +28,7 @@ def network_document(
         "ties": [
             {"layers": list(t.layers), "side": t.side, "reason": t.reason} for t in network.ties
         ],
+        **other,
         "totals": {"parameters": network.parameters, "macs": network.macs},
         "costs": {label: dict(totals) for label, totals in (costs or {}).items()},
     }
@@ -50,14 +53,15 @@ def _layer_document(layer: LayerDescription) -> dict[str, Any]:
     numbers = {name: getattr(layer, name) for name in _NUMBERS}
     document |= {name: value for name, value in numbers.items() if value is not None}
     lists = {name: list(getattr(layer, name)) for name in _LISTS}
-    document |= {name: value for name, value in lists.items() if value}
+    sizes = {name: getattr(layer, name) for name in _SIZES}
+    document |= {name: value for name, value in (lists | sizes).items() if value}
     return document
 
 
 def network_from_document(document: Any, source: str) -> NetworkDescription:
     """Read a network description; totals and costs follow from the layers and are not kept."""
     root = Place(document, source)
-    root.keys(("format", "name", "layers"), ("ties", "totals", "costs"))
+    root.keys(("format", "name", "layers"), ("ties", "other_bytes", "totals", "costs"))
     root["format"].choice((FORMAT,))
     _check_totals(root)
     ties = root["ties"].items() if "ties" in root else []
@@ -66,6 +70,7 @@ def network_from_document(document: Any, source: str) -> NetworkDescription:
             root["name"].text(),
             tuple(_layer(place) for place in root["layers"].items()),
             tuple(_tie(place) for place in ties),
+            root["other_bytes"].integer() if "other_bytes" in root else 0,
         )
 
 
@@ -82,11 +87,13 @@ def _check_totals(root: Place) -> None:
 def _layer(place: Place) -> LayerDescription:
     place.keys(
         ("name", "kind", "parameters", "macs", "input_shape", "output_shape"),
-        ("fused", "pinned", "least", "quantizable", *_NUMBERS, *_LISTS),
+        ("fused", "pinned", "least", "quantizable", *_NUMBERS, *_LISTS, *_SIZES),
     )
     pinned = place["pinned"].value if "pinned" in place else None
     least = place["least"].value if "least" in place else None
-    numbers: dict[str, Any] = {name: place[name].integer() for name in _NUMBERS if name in place}
+    numbers: dict[str, Any] = {
+        name: place[name].integer() for name in (*_NUMBERS, *_SIZES) if name in place
+    }
     lists: dict[str, Any] = {
         name: tuple(p.integer() for p in place[name].items()) for name in _LISTS if name in place
     }

@@ -1,0 +1,79 @@
+"""Write a configuration for other tools: ONNX Runtime, FINN, TensorRT, or plain YAML.
+
+The network of a run is exported with its weights quantized after training (PTQ).
+Exit status: 0 done, 2 bad usage or input.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bitwright.commands.shared import answer
+from bitwright.problems.errors import InputError, nearest
+from bitwright.problems.formats import dump_json
+from bitwright.text import terminal_width, text_table, wrapped
+
+EXAMPLES = """examples:
+  bitwright export runs/digits --to qdq --out digits.onnx
+  bitwright export runs/digits --point 3 --to qonnx --out digits_qonnx.onnx
+  bitwright export runs/digits/solutions/small.json --to ort-overrides --out overrides.json
+  bitwright export solution.json --to tensorrt-precisions --out precisions.txt
+"""
+
+_HEADS = {
+    "weight_bits": "weight bits",
+    "weight_type": "stored as",
+    "activation_bits": "activation bits",
+    "activation_type": "read as",
+    "type": "computed as",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("source", metavar="RUN_OR_SOLUTION", help="run folder, or solution file")
+    parser.add_argument(
+        "--point", metavar="K",
+        help="which point of the run: a solution's name, or the name or number (from 1) of a "
+             "verified point; without verification, of a front point (default: the first solution)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--to", required=True, metavar="TARGET",
+        help="qdq, qonnx, tensorrt-precisions, ort-overrides or yaml",
+    )  # fmt: skip
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="file to write")
+    parser.add_argument("--json", action="store_true", help="print what was written as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no messages on stderr")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the export and say what it holds."""
+    from bitwright.pipeline.exporting import TARGETS, choose, export
+    from bitwright.progress import Reporter
+
+    if options.to not in TARGETS:
+        raise InputError(f"--to {options.to!r} is unknown; {nearest(options.to, TARGETS)}")
+    chosen = choose(options.source, options.point, Reporter(options.quiet))
+    document = export(chosen, options.to, options.out)
+    answer(dump_json(document) if options.json else export_text(document))
+    return 0
+
+
+def export_text(document: Mapping[str, Any]) -> str:
+    """The bits of every layer as they are stored, the sizes, and what should be known."""
+    layers = document["layers"]
+    columns = list(next(iter(layers.values())))
+    rows = [[name, *(str(entry[c]) for c in columns)] for name, entry in layers.items()]
+    table = text_table(["layer", *(_HEADS[c] for c in columns)], rows, terminal_width())
+    lines = []
+    if "file_bytes" in document:
+        lines.append(
+            f"{document['file_bytes']:,} bytes: {document['initializer_bytes']:,} of tensors, "
+            f"{document['overhead_bytes']:,} of graph; opset {document['opset']}"
+        )
+    lines += [f"{note}." for note in document.get("notes", ())]
+    lines.append(f"Written: {', '.join(document['files'])}")
+    return "\n\n".join([table, "\n".join(map(wrapped, lines))])

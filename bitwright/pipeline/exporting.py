@@ -1,0 +1,203 @@
+"""What is to be exported: a configuration of a run or of a solution file, and the model that carries it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bitwright.pipeline.folder import RunFolder
+from bitwright.pipeline.work import Work
+from bitwright.problems.configuration import BitConfiguration
+from bitwright.problems.errors import InputError, nearest
+from bitwright.problems.formats import read_front, read_solution, write_atomic
+from bitwright.problems.formats.answers_json import bits_from_place
+from bitwright.problems.formats.bits_yaml import Bits, bits_to_yaml
+from bitwright.problems.formats.json_text import Place
+from bitwright.problems.formats.tensorrt import tensorrt_arguments, tensorrt_precision
+from bitwright.progress import Reporter
+from bitwright.quantization import quantized_copy
+from bitwright.quantization.export import (
+    Export,
+    export_overrides,
+    export_qdq,
+    export_qonnx,
+    grid_figures,
+)
+from bitwright.run_config import read_run_config
+
+TARGETS = ("qdq", "qonnx", "tensorrt-precisions", "ort-overrides", "yaml")
+NEEDS_MODEL = ("qdq", "qonnx", "ort-overrides")
+FORMAT = "bitwright-export/1"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The configuration to export, its name, and the run that it belongs to, if there is one."""
+
+    name: str
+    network: str
+    configuration: BitConfiguration
+    work: Work | None
+
+    def model(self) -> tuple[nn.Module, tuple[Any, ...]]:
+        """The network quantized after training (PTQ), and inputs for one run of it."""
+        assert self.work is not None, "a solution file alone has no model"
+        torch.set_num_threads(self.work.config.threads)
+        model = quantized_copy(self.work.float_model(), self.configuration, self.work.calibration)
+        return model, self.work.task.example_inputs()
+
+
+def choose(source: str | Path, point: str | None, reporter: Reporter) -> Chosen:
+    """Find the configuration: point `point` of a run folder, or the one of a solution file.
+
+    A point is a name (of a solution, or as in `verified.json`) or a number, counted from 1, of a
+    point in `verified.json` or, where nothing was verified, in `front_points.json`. Without one, a
+    run's first solution is taken. A solution file inside a run folder belongs to that run.
+    """
+    path = Path(source)
+    if path.is_dir():
+        work = _work(path, reporter)
+        name, configuration = _point(work, point)
+        return Chosen(name, work.config.name, configuration, work)
+    solution = read_solution(path)
+    if solution.configuration is None:
+        raise InputError(f"{path}: the solution has no bits to export ({solution.status.meaning})")
+    if point is not None:
+        raise InputError(f"{path}: --point chooses from a run folder; a solution file is one point")
+    home = path.resolve().parent.parent
+    inside = path.resolve().parent.name == "solutions" and (home / "config.yaml").is_file()
+    work_or_none = _work(home, reporter) if inside else None
+    return Chosen(path.stem, solution.problem, solution.configuration, work_or_none)
+
+
+def _work(folder: Path, reporter: Reporter) -> Work:
+    for name in ("config.yaml", "float.safetensors", "network.json"):
+        if not (folder / name).is_file():
+            raise InputError(
+                f"{folder}: no run folder, or one that has not come far: {name} is missing"
+            )
+    return Work(read_run_config(folder / "config.yaml"), RunFolder(folder), reporter)
+
+
+def _point(work: Work, point: str | None) -> tuple[str, BitConfiguration]:
+    solved = _solutions(work)
+    if point is None:
+        for name, configuration in solved.items():
+            return name, configuration
+        raise InputError(f"{work.folder.path}: no solution has bits to export; choose a --point")
+    points = _verified(work) or _front(work)
+    if point.isdecimal() and 1 <= int(point) <= len(points):
+        return points[int(point) - 1]
+    known = dict(points) | solved
+    if point not in known:
+        raise InputError(
+            f"{work.folder.path}: no point {point!r}; a number from 1 to {len(points)}, or a name: "
+            f"{nearest(point, known)}"
+        )
+    return point, known[point]
+
+
+def _solutions(work: Work) -> dict[str, BitConfiguration]:
+    found = {}
+    for name in work.config.solutions:
+        path = work.folder / f"solutions/{name}.json"
+        if path.is_file() and (configuration := read_solution(path).configuration) is not None:
+            found[name] = configuration
+    return found
+
+
+def _verified(work: Work) -> list[tuple[str, BitConfiguration]]:
+    path = work.folder / "verified.json"
+    if not path.is_file():
+        return []
+    points = Place(work.folder.read_json("verified.json"), str(path))["points"].items()
+    return [(p["name"].text(), bits_from_place(p["bits"])) for p in points]
+
+
+def _front(work: Work) -> list[tuple[str, BitConfiguration]]:
+    path = work.folder / "front_points.json"
+    if not path.is_file():
+        return []
+    return [
+        (f"front {i}", point.configuration)
+        for i, point in enumerate(read_front(path), start=1)
+        if point.configuration is not None
+    ]
+
+
+def export(chosen: Chosen, target: str, out: Path) -> dict[str, Any]:
+    """Write the configuration for another tool; returns what was written (`bitwright-export/1`)."""
+    if target in NEEDS_MODEL and chosen.work is None:
+        raise InputError(
+            f"--to {target} needs the network and its weights: give the run folder, or a solution "
+            "inside one"
+        )
+    document = {
+        "format": FORMAT,
+        "target": target,
+        "network": chosen.network,
+        "point": chosen.name,
+        "files": [str(out)],
+    }
+    if target == "yaml":
+        grids = grid_figures(chosen.model()[0]) if chosen.work is not None else {}
+        text = bits_to_yaml(Bits(chosen.network, chosen.configuration, grids))
+        write_atomic(out, text)
+        return document | {"layers": _configured(chosen.configuration)}
+    if target == "tensorrt-precisions":
+        write_atomic(out, tensorrt_arguments(chosen.configuration))
+        types = {n: {"type": tensorrt_precision(p)} for n, p in chosen.configuration.items()}
+        layers = _configured(chosen.configuration)
+        return document | {"layers": {n: entry | types[n] for n, entry in layers.items()}}
+    return document | _with_model(chosen, target, out)
+
+
+def _with_model(chosen: Chosen, target: str, out: Path) -> dict[str, Any]:
+    model, inputs = chosen.model()
+    if target == "ort-overrides":
+        overrides = export_overrides(model, inputs)
+        beside = out.with_suffix(".onnx")
+        if beside == out:
+            raise InputError(
+                f"{out}: the overrides are JSON; the float model goes beside them as .onnx"
+            )
+        overrides.float_model.write(beside)
+        tensors = {"tensors": overrides.tensors, "nodes_to_exclude": list(overrides.excluded)}
+        write_atomic(out, json.dumps(tensors, indent=1) + "\n")
+        return _described(overrides.float_model) | {"files": [str(out), str(beside)]}
+    export = (export_qdq if target == "qdq" else export_qonnx)(model, inputs)
+    export.write(out)
+    return _described(export)
+
+
+def _configured(configuration: BitConfiguration) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"weight_bits": p.weight_bits, "activation_bits": p.activation_bits}
+        for name, p in configuration.items()
+    }
+
+
+def _described(export: Export) -> dict[str, Any]:
+    layers: Mapping[str, Any] = {
+        name: {
+            "weight_bits": one.weight_bits,
+            "weight_type": one.weight_type,
+            "activation_bits": one.input_bits,
+            "activation_type": one.input_type,
+        }
+        for name, one in export.layers.items()
+    }
+    return {
+        "layers": layers,
+        "opset": export.opset,
+        "file_bytes": export.file_bytes,
+        "initializer_bytes": export.initializer_bytes,
+        "overhead_bytes": export.overhead_bytes,
+        "notes": list(export.notes),
+    }

@@ -1,0 +1,147 @@
+"""`bitwright export` on a tiny run: what each target holds, which point is taken, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+import yaml
+
+from bitwright.cost_models import StoredSize
+from bitwright.pipeline.stages import carry_out
+from bitwright.problems.formats import read_network, read_solution
+from bitwright.problems.formats.answers_json import bits_document
+from bitwright.problems.formats.bits_yaml import read_bits
+
+from ..pipeline.tiny_run import Lines, config
+from .problems import refused, run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """The folder of a finished run; not to be changed."""
+    settings = {"verify": {"front_points": 2, "uniform": ["w4a8"]}}
+    return carry_out(config(**settings), tmp_path_factory.mktemp("runs"), Lines())
+
+
+def exported(capsys, *arguments) -> dict:
+    """What `--json` prints."""
+    status, out, err = run(capsys, "export", *arguments, "--json")
+    assert (status, err) == (0, "")
+    return json.loads(out)
+
+
+def test_qdq(capsys, finished, tmp_path):
+    """The first solution is exported; its tensors take the bytes of `stored_size_bytes`, the rest is overhead."""
+    out = tmp_path / "net.onnx"
+    document = exported(capsys, finished, "--to", "qdq", "--out", out)
+    onnx.checker.check_model(out, full_check=True)
+    first = next(iter(yaml.safe_load((finished / "config.yaml").read_text())["solutions"]))
+    solution = read_solution(finished / f"solutions/{first}.json")
+    network, cost = read_network(finished / "network.json"), StoredSize()
+    stored = sum(cost.cost(layer, solution.configuration[layer.name]) for layer in network)
+    assert document["point"] == first
+    assert document["initializer_bytes"] == stored + cost.fixed_cost(network)
+    assert document["file_bytes"] == out.stat().st_size
+    assert document["overhead_bytes"] == document["file_bytes"] - document["initializer_bytes"]
+    bits = {name: entry["weight_bits"] for name, entry in document["layers"].items()}
+    assert bits == {name: p.weight_bits for name, p in solution.configuration.items()}
+
+
+def test_text(capsys, finished, tmp_path):
+    """Without --json, a table of the layers, the sizes and the file."""
+    out = tmp_path / "net.onnx"
+    status, text, _ = run(capsys, "export", finished, "--to", "qdq", "--out", out)
+    assert status == 0
+    assert text.startswith("layer ")
+    assert f"{out.stat().st_size:,} bytes: " in text
+    assert text.endswith(f"Written: {out}\n")
+
+
+def test_a_point_of_the_run(capsys, finished, tmp_path):
+    """A number counts the verified points, a name is one of them or a solution; without them, front points."""
+    points = json.loads((finished / "verified.json").read_text())["points"]
+    out = tmp_path / "bits.yaml"
+    for i, point in enumerate(points, start=1):
+        for name in (str(i), point["name"]):
+            exported(capsys, finished, "--point", name, "--to", "yaml", "--out", out)
+            assert bits_document(read_bits(out).configuration) == point["bits"]
+    shutil.copytree(finished, tmp_path / "tiny")
+    (tmp_path / "tiny/verified.json").unlink()
+    front = json.loads((finished / "front_points.json").read_text())["points"]
+    exported(capsys, tmp_path / "tiny", "--point", "2", "--to", "yaml", "--out", out)
+    assert bits_document(read_bits(out).configuration) == front[1]["bits"]
+
+
+def test_yaml_holds_the_scales(capsys, finished, tmp_path):
+    """A solution inside a run has the run's calibration: the weights' scales follow from their maxima's grid."""
+    out = tmp_path / "bits.yaml"
+    exported(capsys, finished / "solutions/small.json", "--to", "yaml", "--out", out)
+    bits = read_bits(out)
+    from safetensors.torch import load_file
+
+    weight = load_file(finished / "float.safetensors")["head.weight"]
+    grid = bits.grids["head"].weight
+    assert len(grid.scale) == len(weight)
+    assert grid.quant_max == 2 ** (bits.configuration["head"].weight_bits - 1) - 1
+    largest = weight.abs().amax(1) / grid.quant_max  # scales of least error are not above these
+    assert (torch.tensor(grid.scale) <= largest * 1.0001).all()
+
+
+def test_other_targets(capsys, finished, tmp_path):
+    """QONNX has IntQuant nodes, TensorRT a line per argument, overrides the float model beside them."""
+    exported(capsys, finished, "--to", "qonnx", "--out", tmp_path / "q.onnx")
+    kinds = [node.op_type for node in onnx.load(tmp_path / "q.onnx").graph.node]
+    assert kinds.count("IntQuant") == 8
+    exported(capsys, finished, "--to", "tensorrt-precisions", "--out", tmp_path / "p.txt")
+    assert "--layerPrecisions=stem:int8," in (tmp_path / "p.txt").read_text()
+    document = exported(capsys, finished, "--to", "ort-overrides", "--out", tmp_path / "o.json")
+    assert document["files"] == [str(tmp_path / "o.json"), str(tmp_path / "o.onnx")]
+    tensors = json.loads((tmp_path / "o.json").read_text())["tensors"]
+    names = {i.name: onnx.numpy_helper.to_array(i) for i in onnx.load(tmp_path / "o.onnx").graph.initializer}  # fmt: skip
+    weight, scales = names["stem.weight"], np.array([o["scale"] for o in tensors["stem.weight"]])
+    codes = weight / scales.reshape(-1, 1, 1, 1)
+    assert np.abs(codes - codes.round()).max() < 1e-4
+
+
+def test_a_solution_alone(capsys, finished, tmp_path):
+    """A solution outside a run has bits and no network: two targets work, the others say what they need."""
+    alone = tmp_path / "alone.json"
+    shutil.copy(finished / "solutions/small.json", alone)
+    exported(capsys, alone, "--to", "yaml", "--out", tmp_path / "b.yaml")
+    assert read_bits(tmp_path / "b.yaml").grids == {}
+    exported(capsys, alone, "--to", "tensorrt-precisions", "--out", tmp_path / "p.txt")
+    for target in ("qdq", "qonnx", "ort-overrides"):
+        out = tmp_path / "x.onnx"
+        assert f"--to {target} needs the network and its weights: give the run folder" in refused(
+            capsys, "export", alone, "--to", target, "--out", out
+        )
+        assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--to", "qdqq", "--out", "x"], "--to 'qdqq' is unknown; did you mean 'qdq'?"),
+        (["--to", "yaml", "--out", "x", "--point", "99"], "no point '99'; a number from 1 to "),
+        (["--to", "yaml", "--out", "x", "--point", "smal"], "did you mean 'small'?"),
+        (["--to", "ort-overrides", "--out", "x.onnx"], "x.onnx: the overrides are JSON"),
+    ],
+)
+def test_bad_arguments(capsys, finished, arguments, message):
+    """Every bad argument is one line that names it and the nearest valid one."""
+    assert message in refused(capsys, "export", finished, *arguments)
+
+
+def test_no_run_folder(capsys, tmp_path):
+    """A folder that is no run, and a file that is not there, are said so."""
+    out = tmp_path / "x"
+    assert "no run folder" in refused(capsys, "export", tmp_path, "--to", "yaml", "--out", out)
+    assert "none.json: no such file" in refused(
+        capsys, "export", tmp_path / "none.json", "--to", "yaml", "--out", out
+    )
