@@ -15,6 +15,7 @@ from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError
 from bitwright.quantization.calibration import Calibration
 from bitwright.quantization.quantizers import Quantizer, layer_quantizers
+from bitwright.quantization.variants import quantize_output, variant_quantizers
 
 INPUT_QUANTIZER = "input_quantizer"
 """Name of the submodule that quantizes the input of its layer."""
@@ -53,13 +54,22 @@ def apply_configuration(
         name: layer_quantizers(name, precision, calibration)
         for name, precision in configuration.items()
     }
+    variants = {
+        name: variant_quantizers(name, precision, calibration)
+        for name, precision in configuration.items()
+    }
     with ExitStack() as undo:
         for name, layer in layers.items():
             weight_quantizer, input_quantizer = quantizers[name]
+            variant_weight, output_quantizer = variants[name]
+            weight_quantizer = variant_weight or weight_quantizer
             if weight_quantizer is not None:
                 _quantize_weight(name, layer, weight_quantizer, undo)
             if input_quantizer is not None:
                 _quantize_input(layer, input_quantizer, undo)
+            if output_quantizer is not None:
+                observed = calibration.outputs[name]
+                quantize_output(model.get_submodule(observed.module), output_quantizer, undo)
         return AppliedConfiguration(configuration, undo.pop_all())
 
 

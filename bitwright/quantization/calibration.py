@@ -15,6 +15,7 @@ from bitwright.problems.network import NetworkDescription
 from bitwright.quantization.clipping import ACTIVATION_RULES, WEIGHT_RULES
 from bitwright.quantization.grids import QuantizationGrid, affine_grid, symmetric_grid
 from bitwright.quantization.observers import ObservedValues, Observer
+from bitwright.quantization.output_ranges import ObservedOutput, observed_outputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,7 @@ class Calibration:
     weights: Mapping[str, Tensor] = field(repr=False)
     channel_axes: Mapping[str, int] = field(repr=False)
     inputs: Mapping[str, ObservedValues] = field(repr=False)
+    outputs: Mapping[str, ObservedOutput] = field(default_factory=dict, repr=False)
     _grids: dict[tuple[str, str, int], QuantizationGrid] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -74,21 +76,27 @@ def calibrate(
     *,
     weight_rule: str = "mse",
     activation_rule: str = "mse",
+    observe_outputs: Mapping[str, str] | None = None,
 ) -> Calibration:
     """Look at the weights, and once at what flows into every layer, `model(*inputs)` per batch.
 
-    The model runs in evaluation mode and is left as it was. Raises `MeasurementError` on NaN or
+    `observe_outputs` names layers and, for each, the module at whose output its values are observed
+    too. The model runs in evaluation mode and is left as it was. Raises `MeasurementError` on NaN or
     infinity, with the layer's name.
     """
     _check_rule("weight", weight_rule, WEIGHT_RULES)
     _check_rule("activation", activation_rule, ACTIVATION_RULES)
     layers = layers_of(model, network.names)
+    weights = {name: _channels_first(name, layer) for name, layer in layers.items()}
+    with observed_outputs(model, observe_outputs or {}) as outputs:
+        inputs = _observe_inputs(model, network.name, layers, batches)
     return Calibration(
         weight_rule=weight_rule,
         activation_rule=activation_rule,
-        weights={name: _channels_first(name, layer) for name, layer in layers.items()},
+        weights=weights,
         channel_axes={name: channel_axis(layer) for name, layer in layers.items()},
-        inputs=_observe_inputs(model, network.name, layers, batches),
+        inputs=inputs,
+        outputs=outputs,
     )
 
 
