@@ -13,6 +13,7 @@ from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError
 from bitwright.problems.solution import Solution
 from bitwright.quantization import calibrate, quantized_copy
+from bitwright.quantization.variants import outputs_to_observe
 
 
 def quantized_model(
@@ -34,12 +35,13 @@ def quantized_model(
         raise InputError(
             "batches is empty; one batch or more is needed to find the ranges of activations"
         )
-    network = read_network(model, first, type(model).__name__).description
+    traced = read_network(model, first, type(model).__name__)
     calibration = calibrate(
         model,
-        network,
+        traced.description,
         chain([first], remaining),
         weight_rule=weight_rule,
         activation_rule=activation_rule,
+        observe_outputs=outputs_to_observe(traced, configuration),
     )
     return quantized_copy(model, configuration, calibration)

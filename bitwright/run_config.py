@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -108,6 +108,22 @@ class CalibrationSection(_Section):
     batch_size: int = Field(default=64, ge=1)
 
 
+def _off(value: Any) -> Any:
+    return "off" if value is False else value  # YAML reads a bare `off` as false
+
+
+class VariantsSection(_Section):
+    """Other forms of the precisions that are offered to the layers that can take them.
+
+    `hybrid`: where a nonlinear activation follows, `auto` makes every integer precision hybrid, and
+    `choice` offers it as hybrid and as integer. `svd`: ranks of fully connected layers, as shares of
+    the rank from which factors save nothing.
+    """
+
+    hybrid: Annotated[Literal["off", "auto", "choice"], BeforeValidator(_off)] = "off"
+    svd: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
+
+
 class CriticalSection(_Section):
     """Which classes are critical: named ones, or those confused above a threshold, or the top k pairs."""
 
@@ -147,6 +163,7 @@ class RunConfig(_Section):
     training: Recipe
     calibration: CalibrationSection = CalibrationSection()
     precisions: tuple[PrecisionLabel, ...] = Field(min_length=1)
+    variants: VariantsSection = VariantsSection()
     pins: dict[str, PrecisionLabel] = Field(default_factory=dict)
     critical: CriticalSection = CriticalSection()
     significance: tuple[PluginSection, ...] = Field(

@@ -17,6 +17,7 @@ import torch
 
 from bitwright.pipeline.evaluating import Evaluated, evaluate
 from bitwright.pipeline.folder import fingerprint
+from bitwright.pipeline.offering import uniform_choices
 from bitwright.pipeline.work import Work
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.exact import plain
@@ -49,10 +50,10 @@ def points_of(work: Work) -> list[Point]:
             if solution.configuration is not None:
                 points.append(Point(name, "solution", solution.configuration))
     for precision in section.uniform:
-        bits = {
-            name: candidates[0] if len(candidates) == 1 else precision
-            for name, candidates in work.candidates.items()
-        }
+        bits, missing = uniform_choices(precision, work.candidates)
+        if missing:
+            work.reporter.say(f"  uniform {precision} is left out: not offered to {missing[0]}")
+            continue
         if problem.broken_ties(problem.selection(bits)):
             work.reporter.say(f"  uniform {precision} is left out: pins and ties contradict it")
             continue

@@ -12,7 +12,9 @@ from torch import nn
 
 from bitwright import plugins
 from bitwright.networks import TracedNetwork, pin, read_network
+from bitwright.networks.nonlinear import nonlinear_preactivations
 from bitwright.pipeline.folder import RunFolder, digest_of_file
+from bitwright.pipeline.offering import offered_precisions
 from bitwright.problems.errors import MeasurementError
 from bitwright.problems.formats import read_network as read_network_file
 from bitwright.problems.formats import read_problem
@@ -84,10 +86,19 @@ class Work:
 
     def candidates_in(self, network: NetworkDescription) -> dict[str, tuple[Precision, ...]]:
         """The precisions that every layer of a description may take."""
-        return {
-            layer.name: (layer.pinned,) if layer.pinned else self.config.precisions
-            for layer in network
-        }
+        precisions, section = self.config.precisions, self.config.variants
+        return offered_precisions(network, precisions, section, self.nonlinear)
+
+    @cached_property
+    def nonlinear(self) -> dict[str, str]:
+        """Layers before a nonlinear activation, with the module whose output it reads."""
+        section, labels = (
+            self.config.variants,
+            (*self.config.precisions, *self.config.pins.values()),
+        )
+        if section.hybrid == "off" and not any(p.variant for p in labels):
+            return {}  # nobody asks: the network need not run
+        return nonlinear_preactivations(self.read_network())
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -101,6 +112,7 @@ class Work:
             inputs,
             weight_rule=section.weight_rule,
             activation_rule=section.activation_rule,
+            observe_outputs=self.nonlinear,
         )
 
     @cached_property

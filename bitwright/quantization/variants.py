@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from bitwright.networks import TracedNetwork
 from bitwright.networks.nonlinear import nonlinear_preactivations
 from bitwright.problems.configuration import BitConfiguration
-from bitwright.problems.errors import InputError
+from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.network import LayerDescription
 from bitwright.problems.precision import Precision
 from bitwright.problems.variants import (
@@ -99,7 +99,11 @@ def family_of(precision: Precision) -> VariantFamily:
     """The family of a precision's variant; raises `InputError` for one of none."""
     label = "svd-K" if svd_rank(precision.variant) else precision.variant
     if label not in _BY_LABEL:
-        raise InputError(f"variant {precision.variant!r} of {precision} is unknown")
+        known = [family.label for family in FAMILIES if family.label]
+        raise InputError(
+            f"variant {precision.variant!r} of {precision} is unknown; "
+            f"{nearest(precision.variant, known)}"
+        )
     return _BY_LABEL[label]
 
 

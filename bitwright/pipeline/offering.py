@@ -1,0 +1,134 @@
+"""Which precisions every layer is offered: pins, the run's precisions, and their variants."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from bitwright.problems.errors import InputError
+from bitwright.problems.network import LayerDescription, NetworkDescription
+from bitwright.problems.precision import FLOAT_BITS, Precision
+from bitwright.problems.variants import HYBRID, INTEGER, matrix_shape, svd_variant
+from bitwright.quantization.low_rank import offered_ranks
+from bitwright.quantization.variants import is_available
+from bitwright.run_config import VariantsSection
+
+Candidates = dict[str, tuple[Precision, ...]]
+
+
+def offered_precisions(
+    network: NetworkDescription,
+    precisions: Sequence[Precision],
+    section: VariantsSection,
+    nonlinear: Collection[str],
+) -> Candidates:
+    """The precisions that every layer may take; a pinned one only its own.
+
+    A precision with a variant is offered to the layers that can take it, and `section` adds variants
+    of those without (docs/variants.md). `nonlinear` names the layers that a nonlinear activation
+    follows. Layers that a tie makes equal in everything are offered what all of them can take.
+    Raises `InputError` for a layer that can take nothing, and for a precision that no layer can.
+    """
+    offered = {
+        layer.name: (layer.pinned,)
+        if layer.pinned
+        else tuple(_forms(layer, precisions, section, nonlinear))
+        for layer in network
+    }
+    for layer in network:
+        if layer.pinned and not is_available(layer, layer.pinned, nonlinear):
+            raise InputError(f"pins: layer {layer.name!r} cannot take {layer.pinned}")
+    for precision in precisions:
+        if precision.variant and not any(is_available(la, precision, nonlinear) for la in network):
+            raise InputError(
+                f"precisions: no layer of network {network.name!r} can take {precision}"
+            )
+    plain = {
+        layer.name: tuple(p for p in precisions if is_available(layer, p, nonlinear))
+        for layer in network
+    }
+    _agree_in_ties(network, offered, plain)
+    for name, forms in offered.items():
+        if not forms:
+            labels = [precision.label for precision in precisions]
+            raise InputError(f"layer {name!r} can take none of the precisions {labels}")
+    return offered
+
+
+def uniform_choices(
+    precision: Precision, candidates: Mapping[str, tuple[Precision, ...]]
+) -> tuple[dict[str, Precision], list[str]]:
+    """One precision everywhere, in the form that each layer is offered, and the layers without any.
+
+    A layer with a single candidate takes that one. The form of a precision is itself, else its
+    hybrid or integer one; factors of rank K are another layer of the same bits and no form of it.
+    """
+    chosen, missing = {}, []
+    for name, offered in candidates.items():
+        form = offered[0] if len(offered) == 1 else _form_of(precision, offered)
+        if form is None:
+            missing.append(name)
+        else:
+            chosen[name] = form
+    return chosen, missing
+
+
+def _form_of(precision: Precision, offered: Sequence[Precision]) -> Precision | None:
+    if precision in offered:
+        return precision
+    bits = (precision.weight_bits, precision.activation_bits)
+    for other in offered:
+        same_bits = (other.weight_bits, other.activation_bits) == bits
+        if same_bits and other.variant in ("", HYBRID, INTEGER):
+            return other
+    return None
+
+
+def _forms(
+    layer: LayerDescription,
+    precisions: Sequence[Precision],
+    section: VariantsSection,
+    nonlinear: Collection[str],
+) -> list[Precision]:
+    """The precisions that the layer can take, each followed by its variants, without repetition."""
+    shape, forms = matrix_shape(layer), dict[Precision, None]()
+    ranks = offered_ranks(*shape, section.svd) if shape else ()
+    for precision in precisions:
+        if not is_available(layer, precision, nonlinear):
+            continue
+        if precision.variant:
+            forms[precision] = None
+            continue
+        is_integer = FLOAT_BITS not in (precision.weight_bits, precision.activation_bits)
+        if is_integer and layer.name in nonlinear and section.hybrid != "off":
+            forms[replace(precision, variant=HYBRID)] = None
+            if section.hybrid == "choice":
+                forms[replace(precision, variant=INTEGER)] = None
+        else:
+            forms[precision] = None
+        for rank in ranks:
+            forms[replace(precision, variant=svd_variant(rank))] = None
+    return list(forms)
+
+
+def _agree_in_ties(
+    network: NetworkDescription, offered: Candidates, plain: Mapping[str, tuple[Precision, ...]]
+) -> None:
+    """Leave layers that must take the same precision with those that all of them can take.
+
+    Where that is nothing, none of them gets a variant.
+    """
+    pinned = {layer.name for layer in network if layer.pinned}
+    groups = [
+        [n for n in tie.layers if n not in pinned] for tie in network.ties if tie.side == "all"
+    ]
+    changed = True
+    while changed:  # ties can share layers
+        changed = False
+        for names in groups:
+            sets = [offered[name] for name in names]
+            common = [p for p in sets[0] if all(p in other for other in sets)] if sets else []
+            for name in names:
+                agreed = tuple(common) if common else plain[name]
+                changed |= offered[name] != agreed
+                offered[name] = agreed
