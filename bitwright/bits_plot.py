@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
@@ -63,9 +64,11 @@ def draw_bits(figure: Figure, spec: SubplotSpec, chosen: ParetoFront) -> None:
     if first is not None:
         _name_layers(first, list(chosen[0].configuration or ()))
     patches = [Patch(color=c, label=f"{bits}") for bits, c in zip(levels, colours, strict=True)]
-    if names := sorted(set(variants[variants != ""].tolist())):
+    # A cell has no room for the rank: the strip names kinds, tables the choice itself.
+    kinds = sorted({re.sub(r"-\d+$", "-K", name) for name in variants.flat if name})
+    if kinds:
         patches.insert(
-            0, Patch(visible=False, label=f"* {shortened(', '.join(names), _LONGEST_NAME)}")
+            0, Patch(visible=False, label=f"* {shortened(', '.join(kinds), _LONGEST_NAME)}")
         )
     axis.legend(
         handles=patches[::-1], title="bits", frameon=False, fontsize="small",
@@ -91,8 +94,9 @@ def _mark_variants(axis: Axes, marked: NDArray[np.bool_], written: bool) -> None
     rows, columns = np.nonzero(marked)
     corner = 0.3 if written else 0.0
     axis.plot(
-        columns + corner, rows - corner, linestyle="", marker="*", markersize=2.5, color="red"
-    )
+        columns + corner, rows - corner, linestyle="", marker="*", markersize=5,
+        markerfacecolor="white", markeredgecolor="black", markeredgewidth=0.4,
+    )  # fmt: skip
 
 
 def _draw_cells(
