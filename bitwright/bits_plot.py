@@ -65,7 +65,7 @@ def draw_bits(figure: Figure, spec: SubplotSpec, chosen: ParetoFront) -> None:
         _name_layers(first, list(chosen[0].configuration or ()))
     patches = [Patch(color=c, label=f"{bits}") for bits, c in zip(levels, colours, strict=True)]
     # A cell has no room for the rank: the strip names kinds, tables the choice itself.
-    kinds = sorted({re.sub(r"-\d+$", "-K", name) for name in variants.flat if name})
+    kinds = sorted({re.sub(r"-\d+", "-K", name) for name in variants.flat if name})
     if kinds:
         patches.insert(
             0, Patch(visible=False, label=f"* {shortened(', '.join(kinds), _LONGEST_NAME)}")

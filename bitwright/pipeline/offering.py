@@ -13,6 +13,8 @@ from bitwright.quantization.low_rank import offered_ranks
 from bitwright.quantization.variants import is_available
 from bitwright.run_config import VariantsSection
 
+_ACTIVATION_FORMS = {"off": ("",), "auto": (HYBRID,), "choice": (HYBRID, INTEGER)}
+
 Candidates = dict[str, tuple[Precision, ...]]
 
 
@@ -100,14 +102,13 @@ def _forms(
             forms[precision] = None
             continue
         is_integer = FLOAT_BITS not in (precision.weight_bits, precision.activation_bits)
-        if is_integer and layer.name in nonlinear and section.hybrid != "off":
-            forms[replace(precision, variant=HYBRID)] = None
-            if section.hybrid == "choice":
-                forms[replace(precision, variant=INTEGER)] = None
-        else:
-            forms[precision] = None
-        for rank in ranks:
-            forms[replace(precision, variant=svd_variant(rank))] = None
+        activations: tuple[str, ...] = ("",)
+        if is_integer and layer.name in nonlinear:
+            activations = _ACTIVATION_FORMS[section.hybrid]
+        for form in activations:
+            forms[replace(precision, variant=form)] = None
+            for rank in ranks:
+                forms[replace(precision, variant=svd_variant(rank, form))] = None
     return list(forms)
 
 

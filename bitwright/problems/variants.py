@@ -6,6 +6,7 @@
 | `hybrid` | integers multiply; the nonlinear activation that follows is evaluated in float32 |
 | `integer` | its output, too, is rounded to the activation bits, and the activation works on integers |
 | `svd-K` | a fully connected layer's weight is the product of two factors of rank K |
+| `svd-K+hybrid`, `svd-K+integer` | both |
 
 A problem may use any other label for what it describes; only these can be carried out.
 """
@@ -20,7 +21,7 @@ from bitwright.problems.network import LayerDescription
 from bitwright.problems.precision import FLOAT_BITS, Precision
 
 FLOAT16, BFLOAT16, HYBRID, INTEGER = "float", "bfloat", "hybrid", "integer"
-_SVD = re.compile(r"svd-([1-9]\d{0,6})")
+_SVD = re.compile(rf"svd-([1-9]\d{{0,6}})(?:\+({HYBRID}|{INTEGER}))?")
 _KNOWN = (FLOAT16, BFLOAT16, HYBRID, INTEGER, "svd-K")
 
 
@@ -32,7 +33,7 @@ def check_variant(layer: str, precision: Precision) -> None:
     if variant in (FLOAT16, BFLOAT16):
         if 16 not in bits:
             raise InputError(f"{what} needs 16 bits")
-    elif variant in (HYBRID, INTEGER):
+    elif activation_form(variant):
         if FLOAT_BITS in bits:
             raise InputError(f"{what} needs fewer than {FLOAT_BITS} bits on both sides")
     elif variant and svd_rank(variant) is None:
@@ -40,18 +41,26 @@ def check_variant(layer: str, precision: Precision) -> None:
 
 
 def svd_rank(variant: str) -> int | None:
-    """The rank of an `svd-K`; None for any other variant."""
+    """The rank of an `svd-K`, with or without a form of activation; None for any other variant."""
     match = _SVD.fullmatch(variant)
     return int(match[1]) if match else None
 
 
-def svd_variant(rank: int) -> str:
-    """The label of a rank.
+def activation_form(variant: str) -> str:
+    """`hybrid` or `integer`, alone or behind a rank; empty for a variant that says neither."""
+    if variant in (HYBRID, INTEGER):
+        return variant
+    match = _SVD.fullmatch(variant)
+    return (match[2] or "") if match else ""
 
-    >>> svd_variant(32)
-    'svd-32'
+
+def svd_variant(rank: int, form: str = "") -> str:
+    """The label of a rank, with a form of activation or without.
+
+    >>> svd_variant(32, HYBRID)
+    'svd-32+hybrid'
     """
-    return f"svd-{rank}"
+    return f"svd-{rank}+{form}" if form else f"svd-{rank}"
 
 
 def most_useful_rank(outputs: int, inputs: int) -> int:
@@ -94,5 +103,6 @@ def activation_bitops(layer: LayerDescription, precision: Precision) -> int:
     `hybrid` counts 32 x 32 for each, `integer` the activation bits squared. Other variants do not
     say where the activation is evaluated, and nothing is counted for them.
     """
-    bits = {HYBRID: FLOAT_BITS, INTEGER: precision.activation_bits}.get(precision.variant, 0)
+    form = activation_form(precision.variant)
+    bits = {HYBRID: FLOAT_BITS, INTEGER: precision.activation_bits}.get(form, 0)
     return math.prod(layer.output_shape) * bits * bits

@@ -24,6 +24,7 @@ from bitwright.problems.variants import (
     FLOAT16,
     HYBRID,
     INTEGER,
+    activation_form,
     matrix_shape,
     most_useful_rank,
     svd_rank,
@@ -95,21 +96,22 @@ FAMILIES = (
 _BY_LABEL: Mapping[str, VariantFamily] = {family.label: family for family in FAMILIES}
 
 
-def family_of(precision: Precision) -> VariantFamily:
-    """The family of a precision's variant; raises `InputError` for one of none."""
-    label = "svd-K" if svd_rank(precision.variant) else precision.variant
-    if label not in _BY_LABEL:
+def families_of(precision: Precision) -> tuple[VariantFamily, ...]:
+    """The families of a precision's variant, two for `svd-K+hybrid`; `InputError` for one of none."""
+    if svd_rank(precision.variant):
+        return _BY_LABEL["svd-K"], _BY_LABEL[activation_form(precision.variant)]
+    if precision.variant not in _BY_LABEL:
         known = [family.label for family in FAMILIES if family.label]
         raise InputError(
             f"variant {precision.variant!r} of {precision} is unknown; "
             f"{nearest(precision.variant, known)}"
         )
-    return _BY_LABEL[label]
+    return (_BY_LABEL[precision.variant],)
 
 
 def is_available(layer: LayerDescription, precision: Precision, nonlinear: Collection[str]) -> bool:
     """Whether the layer can take the precision; `nonlinear`: see `VariantFamily`."""
-    return family_of(precision).available(layer, precision, nonlinear)
+    return all(f.available(layer, precision, nonlinear) for f in families_of(precision))
 
 
 def outputs_to_observe(traced: TracedNetwork, configuration: BitConfiguration) -> dict[str, str]:
@@ -118,7 +120,7 @@ def outputs_to_observe(traced: TracedNetwork, configuration: BitConfiguration) -
     Raises `InputError` for a layer whose output is to be rounded before a nonlinear activation, and
     that none follows.
     """
-    rounded = [name for name, p in configuration.items() if family_of(p).output is not None]
+    rounded = [name for name, p in configuration.items() if any(f.output for f in families_of(p))]
     modules = nonlinear_preactivations(traced) if rounded else {}
     for name in rounded:
         if name not in modules:
@@ -133,11 +135,14 @@ def variant_quantizers(
     layer: str, precision: Precision, calibration: Calibration
 ) -> tuple[Quantizer | None, Quantizer | None]:
     """What the variant puts in the place of the plain weight quantizer, and on the layer's output."""
-    family = family_of(precision)
-    return (
-        None if family.weight is None else family.weight(layer, precision, calibration),
-        None if family.output is None else family.output(layer, precision, calibration),
-    )
+    weight: Quantizer | None = None
+    output: Quantizer | None = None
+    for family in families_of(precision):
+        if family.weight is not None:
+            weight = family.weight(layer, precision, calibration)
+        if family.output is not None:
+            output = family.output(layer, precision, calibration)
+    return weight, output
 
 
 def output_quantizers(model: nn.Module) -> dict[str, Quantizer]:

@@ -62,6 +62,16 @@ def test_ranks_stand_beside_each_precision_of_a_matrix():
     }
 
 
+def test_a_matrix_before_a_nonlinear_activation_has_ranks_in_every_form():
+    """Each form of the activation is offered with and without factors, none without a form."""
+    found = offered_precisions(
+        network(), (W4,), VariantsSection(hybrid="choice", svd=(0.5,)), {"head"}
+    )
+    assert labels(found)["head"] == (
+        "w4a8-hybrid w4a8-svd-4+hybrid w4a8-integer w4a8-svd-4+integer"
+    )
+
+
 def test_a_precision_with_a_variant_goes_to_the_layers_that_can_take_it():
     """Labels in `precisions` may name variants."""
     forms = tuple(Precision.parse(label) for label in ("w8a8", "w8a8-integer", "w8a8-svd-3"))

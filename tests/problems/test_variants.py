@@ -26,7 +26,16 @@ def test_the_most_useful_rank_is_the_largest_that_saves(outputs, inputs):
 
 @pytest.mark.parametrize(
     ("variant", "rank"),
-    [("svd-32", 32), ("svd-1", 1), ("svd-0", None), ("svd-", None), ("svd-032", None), ("", None)],
+    [
+        ("svd-32", 32),
+        ("svd-1", 1),
+        ("svd-0", None),
+        ("svd-", None),
+        ("svd-032", None),
+        ("svd-8+integer", 8),
+        ("svd-8+float", None),
+        ("", None),
+    ],
 )
 def test_ranks_are_read_from_labels(variant, rank):
     """Only `svd-` and a positive number without leading zeros names a rank."""
@@ -52,7 +61,14 @@ def test_a_convolution_has_no_factors():
 
 
 @pytest.mark.parametrize(
-    ("label", "bits"), [("w4a6", 0), ("w4a6-hybrid", 32), ("w4a6-integer", 6), ("w4a6-svd-2", 0)]
+    ("label", "bits"),
+    [
+        ("w4a6", 0),
+        ("w4a6-hybrid", 32),
+        ("w4a6-integer", 6),
+        ("w4a6-svd-2", 0),
+        ("w4a6-svd-2+hybrid", 32),
+    ],
 )
 def test_activations_count_once_per_element(label, bits):
     """16 x 8 x 8 evaluations, each of 32 x 32 bits in float and of a x a bits in integers."""
@@ -66,6 +82,7 @@ def test_activations_count_once_per_element(label, bits):
         ("w8a32-hybrid", "variant 'hybrid' of w8a32-hybrid needs fewer than 32 bits on both sides"),
         ("w32a8-integer", "'integer' of w32a8-integer needs fewer than 32"),
         ("w8a8-hybird", "variant 'hybird' of w8a8-hybird is unknown; did you mean 'hybrid'"),
+        ("w32a32-svd-4+hybrid", "needs fewer than 32 bits on both sides"),
         ("w8a8-svd-0", "variant 'svd-0' of w8a8-svd-0 is unknown; did you mean 'svd-K'"),
     ],
 )
@@ -76,7 +93,8 @@ def test_what_cannot_be_carried_out_is_refused(label, message):
 
 
 @pytest.mark.parametrize(
-    "label", ["w4a8", "w16a16-bfloat", "w4a8-hybrid", "w4a8-integer", "w32a32-svd-4"]
+    "label",
+    ["w4a8", "w16a16-bfloat", "w4a8-hybrid", "w4a8-integer", "w32a32-svd-4", "w4a8-svd-4+integer"],
 )
 def test_what_can_be_carried_out_passes(label):
     """Known variants with bits that suit them."""

@@ -112,6 +112,16 @@ def test_hybrid_computes_what_plain_integers_do(swish, batches, calibration):
         assert list(output_quantizers(swish)) == ["norm", "head"]
 
 
+def test_factors_and_a_rounded_output_work_together(swish, batches, calibration):
+    """`svd-K+integer` is both: a weight of rank K, and logits on the grid of the output."""
+    forms = BitConfiguration({"head": Precision(8, 6, "svd-2+integer")})
+    with apply_configuration(swish, forms, calibration):
+        assert torch.linalg.matrix_rank(swish.head.weight) == 2
+        grid = output_quantizers(swish)["head"].grid
+        codes = torch.logit(swish(*batches[0])) / grid.scale
+        assert torch.allclose(codes, codes.round(), atol=1e-2)
+
+
 def test_removal_gives_back_every_byte(swish, batches, calibration):
     """Outputs, submodules and hooks are as before, and a copy goes on by itself."""
     before, (x,) = bytes_of(swish), batches[0]
@@ -171,6 +181,7 @@ CONV = LayerDescription("conv", "Conv2d", 432, 432 * 64, (1, 3, 8, 8), (1, 16, 8
         (FC, "w4a8-svd-7", True),
         (FC, "w4a8-svd-8", False),
         (FC, "w4a8-hybrid", False),
+        (FC, "w4a8-svd-7+hybrid", False),
         (CONV, "w4a8-svd-1", False),
         (CONV, "w4a8-hybrid", True),
         (CONV, "w4a8-integer", True),
