@@ -146,25 +146,27 @@ def settled(model: nn.Module, clipped: nn.Module) -> nn.Module:
 
 @dataclass(frozen=True, eq=False)
 class ClipCalibration(Calibration):
-    """Grids whose ranges are clips, the same for every channel of a layer."""
+    """Grids whose ranges are clips, the same for every channel of a layer.
+
+    Weights without a clip keep their full range, by min-max.
+    """
 
     clips: ClipRanges = field(kw_only=True)
 
     def weight_grid(self, layer: str, bits: int) -> QuantizationGrid:
-        """Symmetric grid over [-c, c]; raises `InputError` for a layer whose weights had no clip."""
-        bound = self._known(layer, "weights", self.clips.weights)
+        """Symmetric grid over [-c, c]."""
+        bound = self.clips.weights.get(layer)
+        if bound is None:
+            return super().weight_grid(layer, bits)
         channels = len(self.weights[layer])
         return symmetric_grid(torch.full((channels,), bound), bits, self.channel_axes[layer])
 
     def activation_grid(self, layer: str, bits: int) -> QuantizationGrid:
         """Affine grid over the clip; raises `InputError` for a layer whose input had none."""
-        low, high = self._known(layer, "input", self.clips.inputs)
+        if layer not in self.clips.inputs:
+            raise InputError(f"layer {layer!r}: its input had no clip, so no range is known")
+        low, high = self.clips.inputs[layer]
         return affine_grid(torch.tensor(low), torch.tensor(high), bits)
-
-    def _known(self, layer: str, what: str, ranges: Mapping[str, Any]) -> Any:
-        if layer not in ranges:
-            raise InputError(f"layer {layer!r}: its {what} had no clip, so no range is known")
-        return ranges[layer]
 
 
 def clip_calibration(
@@ -174,8 +176,8 @@ def clip_calibration(
     layers = layers_of(model, network.names)
     axes = {name: channel_axis(layer) for name, layer in layers.items()}
     return ClipCalibration(
-        weight_rule="clip",
-        activation_rule="clip",
+        weight_rule="minmax",
+        activation_rule="minmax",
         weights={n: la.weight.detach().clone().movedim(axes[n], 0) for n, la in layers.items()},
         channel_axes=axes,
         inputs={},

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,9 +12,10 @@ from bitwright.problems.errors import InputError
 from bitwright.problems.precision import FLOAT_BITS, Precision
 from bitwright.problems.variants import most_useful_rank, svd_rank
 from bitwright.quantization.calibration import Calibration
-from bitwright.quantization.clipping import WEIGHT_RULES, full_weights
-from bitwright.quantization.grids import QuantizationGrid, symmetric_grid
+from bitwright.quantization.grids import QuantizationGrid
 from bitwright.quantization.quantizers import GridQuantizer, Quantizer
+
+GridMaker = Callable[[Tensor], QuantizationGrid]
 
 
 def offered_ranks(outputs: int, inputs: int, shares: Iterable[float]) -> tuple[int, ...]:
@@ -36,14 +38,14 @@ class LowRankWeight(Quantizer):
 
         U sqrt(S) = W V S^(-1/2),    sqrt(S) V^T = S^(-1/2) U^T W
 
-    so that gradients reach W through both, and no decomposition is differentiated. Each factor has
-    one scale per row; `left` and `right` are their quantizers, None for factors in float32.
+    so that gradients reach W through both, and no decomposition is differentiated. `grid_of` makes
+    the grid of a factor, None leaves them in float32; `left` and `right` are their quantizers.
     """
 
     to_left: Tensor
     to_right: Tensor
 
-    def __init__(self, weight: Tensor, rank: int, bits: int, weight_rule: str) -> None:
+    def __init__(self, weight: Tensor, rank: int, grid_of: GridMaker | None) -> None:
         super().__init__()
         u, s, vt = torch.linalg.svd(weight.detach().double(), full_matrices=False)
         u, s, vt = u[:, :rank], s[:rank], vt[:rank]
@@ -54,10 +56,9 @@ class LowRankWeight(Quantizer):
         self.register_buffer("to_right", (root[:, None] * u.T).float())
         self.rank = rank
         self.left = self.right = None
-        if bits != FLOAT_BITS:
+        if grid_of is not None:
             left, right = self._factors(weight.detach().float())
-            self.left = _row_quantizer(left, bits, weight_rule)
-            self.right = _row_quantizer(right, bits, weight_rule)
+            self.left, self.right = GridQuantizer(grid_of(left)), GridQuantizer(grid_of(right))
 
     @property
     def grid(self) -> QuantizationGrid:
@@ -84,7 +85,7 @@ class LowRankWeight(Quantizer):
 
 
 def low_rank_weight(layer: str, precision: Precision, calibration: Calibration) -> LowRankWeight:
-    """The low-rank form of a calibrated layer's weight; ranges by the calibration's weight rule.
+    """The low-rank form of a calibrated layer's weight; its grids are made as those of weights.
 
     Raises `InputError` for a weight that is no matrix and for a rank above its smaller side.
     """
@@ -99,10 +100,11 @@ def low_rank_weight(layer: str, precision: Precision, calibration: Calibration) 
             f"layer {layer!r}: the rank of {precision} must be at most {min(weight.shape)}, "
             f"the smaller side of its weight {tuple(weight.shape)}"
         )
-    return LowRankWeight(weight, rank, precision.weight_bits, calibration.weight_rule)
 
+    def grid_of(factor: Tensor) -> QuantizationGrid:
+        # Under a name of its own, so that it is not taken for the weight of the whole layer.
+        name = f"{layer} (factor)"
+        alone = replace(calibration, weights={name: factor}, channel_axes={name: 0})
+        return alone.weight_grid(name, precision.weight_bits)
 
-def _row_quantizer(factor: Tensor, bits: int, weight_rule: str) -> GridQuantizer:
-    # A rule that reads ranges from elsewhere knows nothing of factors: these keep their full range.
-    rule = WEIGHT_RULES.get(weight_rule, full_weights)
-    return GridQuantizer(symmetric_grid(rule(factor, bits), bits, 0))
+    return LowRankWeight(weight, rank, None if precision.weight_bits == FLOAT_BITS else grid_of)

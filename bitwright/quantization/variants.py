@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -30,8 +30,6 @@ from bitwright.problems.variants import (
     svd_rank,
 )
 from bitwright.quantization.calibration import Calibration
-from bitwright.quantization.clipping import ACTIVATION_RULES
-from bitwright.quantization.grids import affine_grid
 from bitwright.quantization.low_rank import low_rank_weight
 from bitwright.quantization.quantizers import GridQuantizer, Quantizer
 
@@ -73,16 +71,15 @@ def _where_smaller(layer: LayerDescription, precision: Precision, _: Collection[
 
 
 def _output_quantizer(layer: str, precision: Precision, calibration: Calibration) -> Quantizer:
-    """Rounds the values that the nonlinear activation reads, by the calibration's activation rule."""
+    """Rounds the values that the nonlinear activation reads, on a grid made as those of inputs."""
     observed = calibration.outputs.get(layer)
     if observed is None:
         raise InputError(
             f"layer {layer!r}: {precision} rounds its output, whose range was not observed; "
             "calibrate with observe_outputs=nonlinear_preactivations(traced)"
         )
-    bits = precision.activation_bits
-    low, high = ACTIVATION_RULES[calibration.activation_rule](observed.values, bits)
-    return GridQuantizer(affine_grid(low, high, bits))
+    of_outputs = replace(calibration, inputs={layer: observed.values})
+    return GridQuantizer(of_outputs.activation_grid(layer, precision.activation_bits))
 
 
 FAMILIES = (

@@ -101,7 +101,7 @@ def test_hybrid_loses_no_more_than_integer_activations(seed):
 def low_rank(tmp_path_factory):
     """A problem over three matrices with and without SVD, and the means to measure an answer."""
     task = Digits()
-    model, traced, batches = trained(matrices, task, 0, weight_decay=0.3)
+    model, traced, batches = trained(matrices, task, 0, weight_decay=0.01)
     network = traced.description
     calibration = calibrate(model, network, batches)
     precisions = tuple(Precision(bits, 8) for bits in (2, 3, 4, 6))

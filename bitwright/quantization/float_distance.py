@@ -13,7 +13,7 @@ from bitwright.networks.tensors import tensors_in
 from bitwright.problems.errors import InputError
 
 
-def output_distance(outputs: Any, reference: Any) -> Tensor:
+def relative_distance(outputs: Any, reference: Any) -> Tensor:
     """Mean over output tensors of ||y - r||^2 / ||r||^2, a scalar; 0 for equal outputs.
 
     Both are what a model returns, nested as it likes; tensors of integers do not count. The norm of
@@ -51,4 +51,4 @@ class DistanceToFloat:
         """The term for one batch, to be added to the training loss; `inputs` as the model got them."""
         with torch.no_grad():
             reference = self._reference(*inputs)
-        return self.weight * output_distance(outputs, reference)
+        return self.weight * relative_distance(outputs, reference)

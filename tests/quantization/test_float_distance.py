@@ -9,7 +9,7 @@ from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError
 from bitwright.problems.precision import Precision
 from bitwright.quantization import quantized_copy
-from bitwright.quantization.output_distance import DistanceToFloat, output_distance
+from bitwright.quantization.float_distance import DistanceToFloat, relative_distance
 
 
 def test_the_distance_is_relative_and_a_mean_over_tensors():
@@ -17,9 +17,9 @@ def test_the_distance_is_relative_and_a_mean_over_tensors():
     a, b, c, d = torch.randn(3, 4), torch.randn(3, 4), torch.randn(5), torch.randn(5)
     mask = torch.ones(3, dtype=torch.bool)
     expected = (((a - b) ** 2).sum() / (b**2).sum() + (c - d).pow(2).sum() / d.pow(2).sum()) / 2
-    found = output_distance({"boxes": a, "rest": (c, mask)}, {"boxes": b, "rest": (d, mask)})
+    found = relative_distance({"boxes": a, "rest": (c, mask)}, {"boxes": b, "rest": (d, mask)})
     torch.testing.assert_close(found, expected)
-    scaled = output_distance((7 * a, c), (7 * b, d))
+    scaled = relative_distance((7 * a, c), (7 * b, d))
     torch.testing.assert_close(scaled, expected)
 
 
@@ -27,7 +27,7 @@ def test_equal_outputs_have_no_distance_and_no_gradient():
     """Also where the reference is zero."""
     for value in (torch.randn(3), torch.zeros(3)):
         outputs = value.clone().requires_grad_()
-        distance = output_distance(outputs, value)
+        distance = relative_distance(outputs, value)
         distance.backward()
         assert distance.item() == 0
         assert not outputs.grad.any()
@@ -44,7 +44,7 @@ def test_equal_outputs_have_no_distance_and_no_gradient():
 def test_outputs_that_cannot_be_compared_are_refused(outputs, reference):
     """The error shows the shapes of both."""
     with pytest.raises(InputError, match=r"outputs of shapes \[.*have no distance to a reference"):
-        output_distance(outputs, reference)
+        relative_distance(outputs, reference)
 
 
 @pytest.mark.parametrize("weight", [-1.0, float("nan")])
@@ -67,7 +67,7 @@ def test_a_step_along_the_term_brings_a_quantized_network_nearer(model, batches,
     for _ in range(20):
         optimizer.zero_grad()
         loss = term(inputs, student(*inputs))
-        torch.testing.assert_close(loss, 2 * output_distance(student(*inputs), model(*inputs)))
+        torch.testing.assert_close(loss, 2 * relative_distance(student(*inputs), model(*inputs)))
         loss.backward()
         optimizer.step()
         distances.append(loss.item())
