@@ -31,10 +31,10 @@ class Calibration:
     weights: Mapping[str, Tensor] = field(repr=False)
     channel_axes: Mapping[str, int] = field(repr=False)
     inputs: Mapping[str, ObservedValues] = field(repr=False)
-    outputs: Mapping[str, ObservedOutput] = field(default_factory=dict, repr=False)
     _grids: dict[tuple[str, str, int], QuantizationGrid] = field(
         default_factory=dict, init=False, repr=False
     )
+    outputs: Mapping[str, ObservedOutput] = field(default_factory=dict, repr=False, kw_only=True)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -74,9 +74,9 @@ def calibrate(
     network: NetworkDescription,
     batches: Iterable[tuple[Any, ...]],
     *,
+    observe_outputs: Mapping[str, str] | None = None,
     weight_rule: str = "mse",
     activation_rule: str = "mse",
-    observe_outputs: Mapping[str, str] | None = None,
 ) -> Calibration:
     """Look at the weights, and once at what flows into every layer, `model(*inputs)` per batch.
 
