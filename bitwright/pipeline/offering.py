@@ -20,7 +20,7 @@ Candidates = dict[str, tuple[Precision, ...]]
 
 def offered_precisions(
     network: NetworkDescription,
-    precisions: Sequence[Precision],
+    precisions: tuple[Precision, ...],
     section: VariantsSection,
     nonlinear: Collection[str],
 ) -> Candidates:
@@ -31,29 +31,16 @@ def offered_precisions(
     follows. Layers that a tie makes equal in everything are offered what all of them can take.
     Raises `InputError` for a layer that can take nothing, and for a precision that no layer can.
     """
-    offered = {
-        layer.name: (layer.pinned,)
-        if layer.pinned
-        else tuple(_forms(layer, precisions, section, nonlinear))
-        for layer in network
-    }
-    for layer in network:
-        if layer.pinned and not is_available(layer, layer.pinned, nonlinear):
-            raise InputError(f"pins: layer {layer.name!r} cannot take {layer.pinned}")
     for precision in precisions:
         if precision.variant and not any(is_available(la, precision, nonlinear) for la in network):
             raise InputError(
                 f"precisions: no layer of network {network.name!r} can take {precision}"
             )
-    plain = {
-        layer.name: tuple(p for p in precisions if is_available(layer, p, nonlinear))
-        for layer in network
+    allowed = {layer.name: _allowed(layer, precisions, nonlinear) for layer in network}
+    offered = {
+        layer.name: _forms(layer, allowed[layer.name], section, nonlinear) for layer in network
     }
-    _agree_in_ties(network, offered, plain)
-    for name, forms in offered.items():
-        if not forms:
-            labels = [precision.label for precision in precisions]
-            raise InputError(f"layer {name!r} can take none of the precisions {labels}")
+    _agree_in_ties(network, offered, allowed)
     return offered
 
 
@@ -86,18 +73,34 @@ def _form_of(precision: Precision, offered: Sequence[Precision]) -> Precision | 
     return None
 
 
+def _is_decided(layer: LayerDescription) -> bool:
+    return layer.pinned is not None
+
+
+def _allowed(
+    layer: LayerDescription, precisions: tuple[Precision, ...], nonlinear: Collection[str]
+) -> tuple[Precision, ...]:
+    """The precisions that the layer can take, as the configuration lists them."""
+    candidates = (layer.pinned,) if layer.pinned else precisions
+    allowed = tuple(p for p in candidates if is_available(layer, p, nonlinear))
+    if not allowed:
+        labels = ", ".join(precision.label for precision in candidates)
+        raise InputError(f"layer {layer.name!r} cannot take {labels}: none is for such a layer")
+    return allowed
+
+
 def _forms(
     layer: LayerDescription,
-    precisions: Sequence[Precision],
+    allowed: tuple[Precision, ...],
     section: VariantsSection,
     nonlinear: Collection[str],
-) -> list[Precision]:
-    """The precisions that the layer can take, each followed by its variants, without repetition."""
+) -> tuple[Precision, ...]:
+    """The precisions, each followed by the variants that are added, without repetition."""
+    if _is_decided(layer):
+        return allowed
     shape, forms = matrix_shape(layer), dict[Precision, None]()
     ranks = offered_ranks(*shape, section.svd) if shape else ()
-    for precision in precisions:
-        if not is_available(layer, precision, nonlinear):
-            continue
+    for precision in allowed:
         if precision.variant:
             forms[precision] = None
             continue
@@ -109,27 +112,27 @@ def _forms(
             forms[replace(precision, variant=form)] = None
             for rank in ranks:
                 forms[replace(precision, variant=svd_variant(rank, form))] = None
-    return list(forms)
+    return tuple(forms)
 
 
 def _agree_in_ties(
-    network: NetworkDescription, offered: Candidates, plain: Mapping[str, tuple[Precision, ...]]
+    network: NetworkDescription, offered: Candidates, allowed: Mapping[str, tuple[Precision, ...]]
 ) -> None:
     """Leave layers that must take the same precision with those that all of them can take.
 
-    Where that is nothing, none of them gets a variant.
+    Where that is nothing, no variant is added to any of them.
     """
-    pinned = {layer.name for layer in network if layer.pinned}
-    groups = [
-        [n for n in tie.layers if n not in pinned] for tie in network.ties if tie.side == "all"
-    ]
-    changed = True
-    while changed:  # ties can share layers
-        changed = False
-        for names in groups:
-            sets = [offered[name] for name in names]
-            common = [p for p in sets[0] if all(p in other for other in sets)] if sets else []
-            for name in names:
-                agreed = tuple(common) if common else plain[name]
-                changed |= offered[name] != agreed
-                offered[name] = agreed
+    decided = {layer.name for layer in network if _is_decided(layer)}
+    groups: list[set[str]] = []
+    for tie in network.ties:
+        if tie.side == "all":
+            tied = set(tie.layers) - decided
+            touching = [group for group in groups if group & tied]
+            groups = [group for group in groups if not group & tied]
+            groups.append(tied.union(*touching))
+    for group in groups:
+        sets = [set(offered[name]) for name in group]
+        common = set.intersection(*sets) if sets else set()
+        for name in group:
+            kept = tuple(p for p in offered[name] if p in common)
+            offered[name] = kept or allowed[name]

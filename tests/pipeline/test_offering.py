@@ -72,6 +72,14 @@ def test_a_matrix_before_a_nonlinear_activation_has_ranks_in_every_form():
     )
 
 
+def test_ties_that_share_a_layer_are_one():
+    """What the first and the last of a chain cannot share, none of the chain takes."""
+    ties = (Tie(("silu", "relu")), Tie(("relu", "head")))
+    for order in (ties, ties[::-1]):
+        found = offered(*order, precisions=(W4, W8), hybrid="choice", svd=(0.5,))
+        assert set(found.values()) == {"w4a8 w8a8"}
+
+
 def test_a_precision_with_a_variant_goes_to_the_layers_that_can_take_it():
     """Labels in `precisions` may name variants."""
     forms = tuple(Precision.parse(label) for label in ("w8a8", "w8a8-integer", "w8a8-svd-3"))
@@ -105,8 +113,8 @@ def test_layers_that_must_agree_are_offered_what_all_can_take(tie, silu, head):
     ("arguments", "message"),
     [
         ({"precisions": (W8, Precision(8, 8, "svd-8"))}, "no layer of network 'net' can take w8a8-svd"),
-        ({"precisions": (Precision(8, 8, "hybrid"),)}, "layer 'relu' can take none of the precisions"),
-        ({"pinned": Precision(8, 8, "hybrid")}, "pins: layer 'head' cannot take w8a8-hybrid"),
+        ({"precisions": (Precision(8, 8, "hybrid"),)}, "layer 'relu' cannot take w8a8-hybrid: none is for such a layer"),
+        ({"pinned": Precision(8, 8, "hybrid")}, "layer 'head' cannot take w8a8-hybrid"),
         ({"precisions": (Precision(8, 8, "hybird"),)}, "unknown; did you mean 'hybrid'"),
     ],
 )  # fmt: skip
