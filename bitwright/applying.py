@@ -14,6 +14,7 @@ from bitwright.problems.errors import InputError
 from bitwright.problems.solution import Solution
 from bitwright.quantization import Calibration, calibrate, quantized_copy
 from bitwright.quantization.first_batch import calibrate_weights
+from bitwright.quantization.variants import outputs_to_observe
 
 
 def quantized_model(
@@ -31,9 +32,10 @@ def quantized_model(
         raise InputError(
             "the solution has no configuration to apply; look at its status and explanation"
         )
-    rules = {"weight_rule": weight_rule, "activation_rule": activation_rule}
     if batches is None:
-        calibration: Calibration = calibrate_weights(model, configuration, **rules)
+        calibration: Calibration = calibrate_weights(
+            model, configuration, weight_rule=weight_rule, activation_rule=activation_rule
+        )
         return quantized_copy(model, configuration, calibration, estimator=estimator)
     remaining = iter(batches)
     first = next(remaining, None)
@@ -41,6 +43,13 @@ def quantized_model(
         raise InputError(
             "batches is empty; one batch or more is needed to find the ranges of activations"
         )
-    network = read_network(model, first, type(model).__name__).description
-    calibration = calibrate(model, network, chain([first], remaining), **rules)
+    traced = read_network(model, first, type(model).__name__)
+    calibration = calibrate(
+        model,
+        traced.description,
+        chain([first], remaining),
+        weight_rule=weight_rule,
+        activation_rule=activation_rule,
+        observe_outputs=outputs_to_observe(traced, configuration),
+    )
     return quantized_copy(model, configuration, calibration, estimator=estimator)

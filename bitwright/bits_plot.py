@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
@@ -35,9 +36,10 @@ def draw_bits(figure: Figure, spec: SubplotSpec, chosen: ParetoFront) -> None:
     """Draw the bits of every layer (rows) at every point of a front with configurations (columns).
 
     One panel where weights and activations always have the same bits, or the activations only one
-    width; else a panel for either.
+    width; else a panel for either. A star marks the choices that are a variant of their bits.
     """
     weights, activations = _bits(chosen)
+    variants = _variants(chosen)
     if np.array_equal(weights, activations):
         panels = {"bits of weights and activations": weights}
     elif np.ptp(activations) == 0:
@@ -53,6 +55,8 @@ def draw_bits(figure: Figure, spec: SubplotSpec, chosen: ParetoFront) -> None:
         first = first or axis
         written = len(bits) <= MOST_LABELS and len(chosen) * len(panels) <= _MOST_WRITTEN
         _draw_cells(axis, np.searchsorted(levels, bits), ListedColormap(colours), levels, written)
+        if variants.any():
+            _mark_variants(axis, variants != "", written)
         axis.set_title(title, fontsize="medium")
         _name_points(axis, chosen, len(panels))
         if column:
@@ -60,6 +64,12 @@ def draw_bits(figure: Figure, spec: SubplotSpec, chosen: ParetoFront) -> None:
     if first is not None:
         _name_layers(first, list(chosen[0].configuration or ()))
     patches = [Patch(color=c, label=f"{bits}") for bits, c in zip(levels, colours, strict=True)]
+    # A cell has no room for the rank: the strip names kinds, tables the choice itself.
+    kinds = sorted({re.sub(r"-\d+", "-K", name) for name in variants.flat if name})
+    if kinds:
+        patches.insert(
+            0, Patch(visible=False, label=f"* {shortened(', '.join(kinds), _LONGEST_NAME)}")
+        )
     axis.legend(
         handles=patches[::-1], title="bits", frameon=False, fontsize="small",
         loc="upper left", bbox_to_anchor=(1.0, 1.0),
@@ -71,6 +81,22 @@ def _bits(chosen: ParetoFront) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     columns = [list((configuration or {}).values()) for configuration in chosen.configurations]
     weights = np.array([[p.weight_bits for p in column] for column in columns]).T
     return weights, np.array([[p.activation_bits for p in column] for column in columns]).T
+
+
+def _variants(chosen: ParetoFront) -> NDArray[np.str_]:
+    """Variant of every choice, shape (layers, points)."""
+    columns = [list((configuration or {}).values()) for configuration in chosen.configurations]
+    return np.array([[p.variant for p in column] for column in columns], dtype=np.str_).T
+
+
+def _mark_variants(axis: Axes, marked: NDArray[np.bool_], written: bool) -> None:
+    """A star in the corner of a written cell, in the middle of one without a number."""
+    rows, columns = np.nonzero(marked)
+    corner = 0.3 if written else 0.0
+    axis.plot(
+        columns + corner, rows - corner, linestyle="", marker="*", markersize=5,
+        markerfacecolor="white", markeredgecolor="black", markeredgewidth=0.4,
+    )  # fmt: skip
 
 
 def _draw_cells(

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -31,7 +31,8 @@ from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.formats.json_text import naming, read_text
 from bitwright.problems.precision import LeastPrecision, Precision, parse_pin
 from bitwright.quantization import TrainingRecipe
-from bitwright.quantization.clipping import ACTIVATION_RULES, WEIGHT_RULES
+from bitwright.quantization.calibration import group_size
+from bitwright.quantization.clipping import find_rule
 from bitwright.schema import first_problem
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -107,19 +108,57 @@ def _one_of(known: Iterable[str]) -> Callable[[str], str]:
     return checked
 
 
-class CalibrationSection(_Section):
-    """How ranges are found: rules by name, and how many batches of the train split are looked at."""
+def _rule(side: Literal["weight", "activation"]) -> Callable[[str], str]:
+    def checked(name: str) -> str:
+        find_rule(side, name)
+        return name
 
-    weight_rule: Annotated[str, AfterValidator(_one_of(WEIGHT_RULES))] = "mse"
-    activation_rule: Annotated[str, AfterValidator(_one_of(ACTIVATION_RULES))] = "mse"
+    return checked
+
+
+def _granularity(value: str) -> str:
+    group_size(value)
+    return value
+
+
+class CalibrationSection(_Section):
+    """How ranges are found: rules by name, and how many batches of the train split are looked at.
+
+    With `fold_batch_norms` they are folded into the layers once the float network is trained, and
+    everything that follows is done with the folded network.
+    """
+
+    weight_rule: Annotated[str, AfterValidator(_rule("weight"))] = "mse"
+    activation_rule: Annotated[str, AfterValidator(_rule("activation"))] = "mse"
+    weight_scheme: Literal["symmetric", "affine"] = "symmetric"
+    weight_granularity: Annotated[str, AfterValidator(_granularity)] = "channel"
+    activation_scheme: Literal["affine", "symmetric"] = "affine"
+    activation_ranges: Literal["static", "dynamic"] = "static"
+    fold_batch_norms: bool = False
     batches: int = Field(default=8, ge=1)
     batch_size: int = Field(default=64, ge=1)
 
     @property
     def rules(self) -> dict[str, Any]:
         """What `bitwright.quantization.calibrate` takes, by its own names: all that is no data."""
-        data = ("batches", "batch_size")
+        data = ("batches", "batch_size", "fold_batch_norms")
         return {name: getattr(self, name) for name in type(self).model_fields if name not in data}
+
+
+def _off(value: Any) -> Any:
+    return "off" if value is False else value  # YAML reads a bare `off` as false
+
+
+class VariantsSection(_Section):
+    """Other forms of the precisions that are offered to the layers that can take them.
+
+    `hybrid`: where a nonlinear activation follows, `auto` makes every integer precision hybrid, and
+    `choice` offers it as hybrid and as integer. `svd`: ranks of fully connected layers, as shares of
+    the rank from which factors save nothing.
+    """
+
+    hybrid: Annotated[Literal["off", "auto", "choice"], BeforeValidator(_off)] = "off"
+    svd: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
 
 
 class CriticalSection(_Section):
@@ -164,6 +203,7 @@ class RunConfig(_Section):
     training: Recipe
     calibration: CalibrationSection = CalibrationSection()
     precisions: tuple[PrecisionLabel, ...] = Field(min_length=1)
+    variants: VariantsSection = VariantsSection()
     pins: dict[str, Pin] = Field(default_factory=dict)
     ties: tuple[Annotated[str, AfterValidator(_one_of(TIE_RULES))], ...] = DEFAULT_TIES
     critical: CriticalSection = CriticalSection()

@@ -106,7 +106,9 @@ def test_help_loads_nothing_heavy():
     assert not modules_after("--help") & {*HEAVY, "numpy"}
 
 
-@pytest.mark.parametrize("command", ["solve", "front", "compare", "run", "cost", "verify", "export"])
+@pytest.mark.parametrize(
+    "command", ["solve", "front", "compare", "run", "cost", "verify", "export"]
+)
 def test_help_of_a_command_loads_nothing_heavy(command):
     """The help of a command loads no heavy library."""
     assert not modules_after(command, "--help") & set(HEAVY)

@@ -225,3 +225,15 @@ def test_unreadable_files_are_named(tmp_path, name, message):
     """A file that is not there, or is a folder, is one line with its path."""
     with pytest.raises(InputError, match=message):
         read_run_config(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("hybrid", "read"), [("off", "off"), ("auto", "auto"), ("'choice'", "choice")]
+)
+def test_a_bare_off_is_no_boolean(hybrid, read):
+    """YAML 1.1 reads `off` as false; the setting means the word."""
+    text = yaml.safe_dump(document()) + f"variants: {{hybrid: {hybrid}, svd: [0.5]}}\n"
+    config = parse_run_config(text, "/somewhere/run.yaml")
+    assert (config.variants.hybrid, config.variants.svd) == (read, (0.5,))
+    again = parse_run_config(yaml.safe_dump(config.document()), "/somewhere/run.yaml")
+    assert again.variants == config.variants

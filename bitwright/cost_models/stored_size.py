@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bitwright.problems import FLOAT32, LayerDescription, NetworkDescription, Precision
 from bitwright.problems.storage import packed_bytes, stored_bits
+from bitwright.problems.variants import BFLOAT16, FLOAT16, matrix_shape, svd_rank
 
 _FLOAT_BYTES = 4
 
@@ -12,11 +13,17 @@ class _FileSize:
     """Weights in some width, their scales, biases in float32, and what belongs to no layer."""
 
     def cost(self, layer: LayerDescription, precision: Precision) -> int:
-        """Bytes of the layer's weights, scales and biases."""
-        bits, scales = precision.weight_bits, 0
-        if bits < FLOAT32.weight_bits and not (bits == 16 and precision.variant):
-            bits, scales = self.width(bits), layer.weight_channels
-        weights = packed_bytes(layer.parameters, bits)
+        """Bytes of the layer's weights, scales and biases; of `svd-K` those of both factors."""
+        bits, rank = precision.weight_bits, svd_rank(precision.variant)
+        tensors, scales = [layer.parameters], layer.weight_channels
+        if rank is not None and (shape := matrix_shape(layer)) is not None:
+            tensors, scales = [rank * side for side in shape], shape[0] + rank
+        is_cast = bits == 16 and precision.variant in (FLOAT16, BFLOAT16)
+        if bits == FLOAT32.weight_bits or is_cast:
+            scales = 0
+        else:
+            bits = self.width(bits)
+        weights = sum(packed_bytes(count, bits) for count in tensors)
         return weights + _FLOAT_BYTES * (scales + layer.bias_parameters)
 
     def fixed_cost(self, network: NetworkDescription) -> int:

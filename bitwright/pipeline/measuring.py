@@ -158,14 +158,19 @@ def untrained(work: Work, configuration: BitConfiguration, seed: int) -> nn.Modu
     """The quantized network as QAT finds it: the float weights with the configuration applied."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return quantized_copy(work.float_model(), configuration, work.calibration)
+        recipe = work.config.verify.qat
+        assert recipe is not None, "QAT needs a recipe"
+        return quantized_copy(
+            work.float_model(), configuration, work.calibration, estimator=recipe.estimator
+        )
 
 
 def _train(
     work: Work, model: nn.Module, recipe: TrainingRecipe, seed: int, checkpoint: Path
 ) -> None:
     """Quantization-aware training; one that was killed goes on from its last epoch."""
-    fit(model, work.task, recipe, seed=seed, checkpoint=checkpoint)
+    teacher = work.float_model() if recipe.distillation else None
+    fit(model, work.task, recipe, seed=seed, checkpoint=checkpoint, teacher=teacher)
 
 
 def _weights(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bitwright.pipeline.offering import uniform_choices
 from bitwright.pipeline.work import Work
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError, nearest
@@ -107,10 +108,10 @@ def _spread(front: ParetoFront, count: int) -> Iterator[Point]:
 
 def _uniform(work: Work) -> Iterator[Point]:
     for precision in work.config.verify.uniform:
-        bits = {
-            name: precision if precision in candidates else min(candidates)
-            for name, candidates in work.candidates.items()
-        }
+        bits, missing = uniform_choices(precision, work.candidates)
+        if missing:
+            work.reporter.say(f"  uniform {precision} is left out: not offered to {missing[0]}")
+            continue
         if work.problem.broken_ties(work.problem.selection(bits)):
             work.reporter.say(f"  uniform {precision} is left out: pins and ties contradict it")
             continue

@@ -72,7 +72,7 @@ def score(work: Work) -> list[str]:
 def _bring_back(work: Work) -> None:
     """Put the folder of these settings at `significance/`, and another that stands there aside."""
     settings = work.config.identity()
-    depends = ("calibration", "precisions", "pins", "seed", "threads")
+    depends = ("calibration", "precisions", "variants", "pins", "seed", "threads")
     identity = fingerprint(
         weights=work.weights, data=work.data, **{name: settings[name] for name in depends}
     )

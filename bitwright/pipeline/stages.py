@@ -40,7 +40,8 @@ STAGES = (
     Stage("read", "read the network", ("name", "task", "pins", "ties", "seed"), (), read),
     Stage("mine", "find the critical classes", ("critical",), ("train",), mine),
     Stage(
-        "score", "measure significance", ("precisions", "calibration", "significance", "clean_up"),
+        "score", "measure significance",
+        ("precisions", "variants", "calibration", "significance", "clean_up"),
         ("train", "read", "mine"), score,
     ),
     Stage("problem", "tabulate costs", ("costs",), ("read", "score"), make_problem),

@@ -13,7 +13,9 @@ from torch import nn
 
 from bitwright import plugins
 from bitwright.networks import TracedNetwork, pin, read_network
+from bitwright.networks.nonlinear import nonlinear_preactivations
 from bitwright.pipeline.folder import RunFolder, digest_of_file
+from bitwright.pipeline.offering import offered_precisions
 from bitwright.problems.errors import InputError, MeasurementError
 from bitwright.problems.formats import read_network as read_network_file
 from bitwright.problems.formats import read_problem
@@ -23,7 +25,7 @@ from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.protocols import Task
 from bitwright.problems.scores import CriticalClasses
 from bitwright.progress import Reporter
-from bitwright.quantization import Calibration, calibrate
+from bitwright.quantization import Calibration, calibrate, fold_batch_norms
 from bitwright.run_config import PluginSection, RunConfig, read_run_config
 
 FLOAT_WEIGHTS = "float.safetensors"
@@ -66,9 +68,11 @@ class Work:
             return self.task.build_model()
 
     def float_model(self) -> nn.Module:
-        """A fresh copy of the trained float network, in evaluation mode."""
+        """A fresh copy of the trained float network, in evaluation mode, folded where so configured."""
         model = self.fresh_model()
         model.load_state_dict(load_file(self.folder / FLOAT_WEIGHTS))
+        if self.config.calibration.fold_batch_norms:
+            model = fold_batch_norms(model, self.read_network())
         return model.eval()
 
     def read_network(self) -> TracedNetwork:
@@ -89,7 +93,17 @@ class Work:
 
     def candidates_in(self, network: NetworkDescription) -> dict[str, tuple[Precision, ...]]:
         """The precisions that every layer of a description may take."""
-        return {layer.name: layer.candidates(self.config.precisions) for layer in network}
+        precisions, section = self.config.precisions, self.config.variants
+        return offered_precisions(network, precisions, section, self.nonlinear)
+
+    @cached_property
+    def nonlinear(self) -> dict[str, str]:
+        """Layers before a nonlinear activation, with the module whose output it reads."""
+        asked = [precision.variant for precision in self.config.precisions]
+        asked += [pin.variant for pin in self.config.pins.values() if isinstance(pin, Precision)]
+        if self.config.variants.hybrid == "off" and not any(asked):
+            return {}  # nobody asks: the network need not run
+        return nonlinear_preactivations(self.read_network())
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -97,7 +111,13 @@ class Work:
         section = self.config.calibration
         batches = self.task.batches("train", batch_size=section.batch_size)
         inputs = (batch for batch, _ in _first(batches, section.batches))
-        return calibrate(self.float_model(), self.network, inputs, **section.rules)
+        return calibrate(
+            self.float_model(),
+            self.network,
+            inputs,
+            observe_outputs=self.nonlinear,
+            **section.rules,
+        )
 
     @cached_property
     def critical(self) -> CriticalClasses:

@@ -17,6 +17,7 @@ from bitwright.quantization.calibration import Calibration
 from bitwright.quantization.estimators import estimator_named, trained_by
 from bitwright.quantization.first_batch import FirstBatchCalibration, FirstBatchQuantizer
 from bitwright.quantization.quantizers import IntegerQuantizer, Quantizer, layer_quantizers
+from bitwright.quantization.variants import quantize_output, variant_quantizers
 
 INPUT_QUANTIZER = "input_quantizer"
 """Name of the submodule that quantizes the input of its layer."""
@@ -62,9 +63,14 @@ def apply_configuration(
         name: layer_quantizers(name, precision, calibration)
         for name, precision in configuration.items()
     }
+    variants = {
+        name: variant_quantizers(name, precision, calibration)
+        for name, precision in configuration.items()
+    }
     with ExitStack() as undo:
         for name, layer in layers.items():
-            weight_quantizer = trained_by(makers.weight, quantizers[name][0])
+            variant_weight, output_quantizer = variants[name]
+            weight_quantizer = variant_weight or trained_by(makers.weight, quantizers[name][0])
             input_quantizer = trained_by(makers.activation, quantizers[name][1])
             if isinstance(calibration, FirstBatchCalibration) and isinstance(
                 input_quantizer, IntegerQuantizer
@@ -75,6 +81,9 @@ def apply_configuration(
                 _quantize_weight(name, layer, weight_quantizer, undo)
             if input_quantizer is not None:
                 _quantize_input(layer, input_quantizer, undo)
+            if output_quantizer is not None:
+                observed = calibration.outputs[name]
+                quantize_output(model.get_submodule(observed.module), output_quantizer, undo)
         return AppliedConfiguration(configuration, undo.pop_all())
 
 

@@ -21,6 +21,7 @@ from bitwright.quantization.clipping import (
 )
 from bitwright.quantization.grids import QuantizationGrid
 from bitwright.quantization.observers import ObservedValues, Observer
+from bitwright.quantization.output_ranges import ObservedOutput, observed_outputs
 
 GRANULARITIES = {"channel": 1, "tensor": None}
 """How many output channels share a scale; `group:N` stands for any other number."""
@@ -53,6 +54,7 @@ class Calibration:
     _grids: dict[tuple[str, str, int], QuantizationGrid] = field(
         default_factory=dict, init=False, repr=False
     )
+    outputs: Mapping[str, ObservedOutput] = field(default_factory=dict, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         find_rule("weight", self.weight_rule)
@@ -123,6 +125,7 @@ def calibrate(
     network: NetworkDescription,
     batches: Iterable[tuple[Any, ...]],
     *,
+    observe_outputs: Mapping[str, str] | None = None,
     weight_rule: str = "mse",
     activation_rule: str = "mse",
     weight_scheme: Scheme = "symmetric",
@@ -138,7 +141,8 @@ def calibrate(
     `channel`, the whole `tensor`, or `group:16` neighbouring output channels. With `dynamic`
     ranges every call of a layer takes its grid from the extremes of its own input.
 
-    The model runs in evaluation mode and is left as it was. Raises `MeasurementError` on NaN or
+    `observe_outputs` names layers and, for each, the module at whose output its values are observed
+    too. The model runs in evaluation mode and is left as it was. Raises `MeasurementError` on NaN or
     infinity, with the layer's name, and `InputError` for an option that is unknown.
     """
     layers = layers_of(model, network.quantizable_names)
@@ -153,7 +157,9 @@ def calibrate(
         activation_scheme=activation_scheme,
         activation_ranges=activation_ranges,
     )
-    return replace(calibration, inputs=_observe_inputs(model, network.name, layers, batches))
+    with observed_outputs(model, observe_outputs or {}) as outputs:
+        inputs = _observe_inputs(model, network.name, layers, batches)
+    return replace(calibration, inputs=inputs, outputs=outputs)
 
 
 def group_size(granularity: str) -> int | None:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bitwright.problems.errors import InputError, MeasurementError, nearest
+from bitwright.problems.errors import InputError, MeasurementError
 from bitwright.problems.precision import FLOAT_BITS, Precision
+from bitwright.problems.variants import check_variant
 from bitwright.quantization.calibration import Calibration
 from bitwright.quantization.clipping import (
     Scheme,
@@ -172,14 +173,5 @@ def require_quantizable(layer: str, precision: Precision) -> None:
 
 
 def _float_type(layer: str, precision: Precision) -> torch.dtype | None:
-    variant = precision.variant
-    if not variant:
-        return None
-    if variant not in FLOAT_TYPES:
-        raise InputError(
-            f"layer {layer!r}: variant {variant!r} of {precision} is unknown; "
-            f"{nearest(variant, FLOAT_TYPES)}"
-        )
-    if 16 not in (precision.weight_bits, precision.activation_bits):
-        raise InputError(f"layer {layer!r}: variant {variant!r} of {precision} needs 16 bits")
-    return FLOAT_TYPES[variant]
+    check_variant(layer, precision)
+    return FLOAT_TYPES.get(precision.variant)

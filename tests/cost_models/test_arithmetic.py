@@ -67,3 +67,20 @@ def test_costs_are_python_integers(model):
     assert isinstance(model, CostModel)
     assert type(model.cost(network["fc"], Precision(3, 5))) is int
     assert model.fixed_cost(network) == 0
+
+
+def test_truncated_svd_costs_its_two_factors():
+    """ResNet18's classifier at rank 64: 64 (512 + 1000) weights, as many multiply-adds per image."""
+    layer, precision = resnet18()["fc"], Precision(4, 8, "svd-64")
+    assert WeightSize().cost(layer, precision) == 4 * 64 * 1512
+    assert BitOperations().cost(layer, precision) == 4 * 8 * 64 * 1512
+
+
+@pytest.mark.parametrize(("label", "bits"), [("w4a8-hybrid", 32), ("w4a8-integer", 8)])
+def test_the_activation_behind_a_layer_is_paid_per_element(label, bits):
+    """conv1 writes 64 x 112 x 112 values; the weights stay as they are."""
+    layer = resnet18()["conv1"]
+    plain, form = Precision(4, 8), Precision.parse(label)
+    extra = BitOperations().cost(layer, form) - BitOperations().cost(layer, plain)
+    assert extra == 64 * 112 * 112 * bits * bits
+    assert WeightSize().cost(layer, form) == WeightSize().cost(layer, plain)

@@ -170,7 +170,17 @@ def test_a_second_configuration_is_refused_until_the_first_is_removed(model, cal
         ({"fc": W4A8, "shard": W4A8}, "no layer 'shard'; did you mean 'shared'"),
         ({"fc": W4A8, "bn": W4A8}, "no layer 'bn'"),
         ({"fc": W4A8, "up": Precision(1, 8)}, "symmetric grid takes 2 to 24 bits, got 1"),
-        ({"up": Precision(4, 4, "svd-32")}, "layer 'up': variant 'svd-32' of w4a4-svd-32 is unk"),
+        ({"up": Precision(4, 4, "posit")}, "layer 'up': variant 'posit' of w4a4-posit is unknown"),
+        ({"up": Precision(4, 4, "svd-3")}, "layer 'up': w4a4-svd-3 needs a Linear layer"),
+        ({"fc": Precision(4, 4, "svd-4")}, "layer 'fc': the rank of w4a4-svd-4 must be at most 3"),
+        (
+            {"fc": Precision(4, 32, "hybrid")},
+            "variant 'hybrid' of w4a32-hybrid needs fewer than 32",
+        ),
+        (
+            {"up": Precision(4, 4, "integer")},
+            "layer 'up': w4a4-integer rounds its output, whose ra",
+        ),
         ({"up": Precision(8, 8, "float")}, "layer 'up': variant 'float' of w8a8-float needs 16"),
     ],
 )

@@ -19,6 +19,7 @@ from bitwright.problems.errors import InputError
 from bitwright.quantization.apply import INPUT_QUANTIZER, AppliedQuantizers, applied_quantizers
 from bitwright.quantization.grids import QuantizationGrid
 from bitwright.quantization.quantizers import FloatQuantizer, Quantizer
+from bitwright.quantization.variants import output_quantizers
 
 _OFF_GRID = 0.01
 """Share of a step by which a weight may miss its level: float32 rounding, nothing else."""
@@ -88,6 +89,11 @@ def take_apart(
     applied = applied_quantizers(model)
     if not applied:
         raise InputError("the model is not quantized: apply a configuration to it first")
+    if rounded := next(iter(output_quantizers(model)), None):
+        raise InputError(
+            f"the output of {rounded!r} is rounded (variant 'integer'), which no export shows yet; "
+            "export a configuration with 'hybrid' or plain precisions"
+        )
     with evaluation_mode(model), torch.no_grad():
         parts = {name: _parts(model, name, found) for name, found in applied.items()}
         twin = _without_quantizers(model, applied)
