@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,10 +26,11 @@ Source = tuple[int, int]
 class _Value:
     """What a tensor of the run holds: which output of which node, at which version.
 
-    `weights` names the Parameters that it was computed from; None where data of the run went in.
+    The tensor is not kept alive, or a detector's run would take gigabytes. `weights` names the
+    Parameters that it was computed from; None where data of the run went in.
     """
 
-    tensor: Tensor
+    tensor: weakref.ref[Tensor]
     node: int
     position: int
     version: int
@@ -43,20 +45,24 @@ class Flow:
 
     def __init__(self, model: nn.Module) -> None:
         self.graph: Graph = nx.DiGraph()
-        self._values: dict[int, _Value] = {}  # by id(tensor); keeps every tensor, so ids are unique
+        self._values: dict[int, _Value] = {}  # by id(tensor), which a later tensor may take over
         self._weights = {id(tensor): frozenset[str]() for tensor in model.buffers()}
         self._weights |= {id(p): frozenset([name]) for name, p in model.named_parameters()}
 
     def weights_of(self, tensor: Tensor) -> frozenset[str] | None:
         """The Parameters that a tensor is or comes from; None where data of the run is in it."""
-        if value := self._values.get(id(tensor)):
+        if value := self._value_of(tensor):
             return value.weights
         return self._weights.get(id(tensor))
 
     def source(self, tensor: Tensor) -> Source | None:
         """The node that made the tensor; None for Parameters and what the run did not make."""
-        value = self._values.get(id(tensor))
+        value = self._value_of(tensor)
         return (value.node, value.position) if value else None
+
+    def _value_of(self, tensor: Tensor) -> _Value | None:
+        value = self._values.get(id(tensor))
+        return value if value is not None and value.tensor() is tensor else None
 
     def record(self, read: Versions, result: Any, attributes: Mapping[str, Any]) -> int | None:
         """Add the node of a call that made or changed tensors; None for one that did neither."""
@@ -64,8 +70,9 @@ class Flow:
         changed = {key: t for key, (t, version) in read.items() if _version(t) != version}
         if changed:  # in place: whatever shares its memory was written too
             for key, value in self._values.items():
-                if _version(value.tensor) != value.version:
-                    changed[key] = value.tensor
+                tensor = value.tensor()
+                if tensor is not None and _version(tensor) != value.version:
+                    changed[key] = tensor
         written |= changed
         if not written:
             return None
@@ -80,12 +87,13 @@ class Flow:
         weights = self._common_weights(read) if node else None  # the input is no constant
         self.graph.add_node(node, **attributes, constant=weights is not None)
         for tensor in read:
-            if source := self._values.get(id(tensor)):
+            if source := self._value_of(tensor):
                 seen = self.graph.get_edge_data(source.node, node, {}).get("outputs", ())
                 outputs = tuple(sorted({*seen, source.position}))
                 self.graph.add_edge(source.node, node, outputs=outputs)
         for position, tensor in enumerate(written):
-            self._values[id(tensor)] = _Value(tensor, node, position, _version(tensor), weights)
+            value = _Value(weakref.ref(tensor), node, position, _version(tensor), weights)
+            self._values[id(tensor)] = value
         return node
 
     def _common_weights(self, read: Iterable[Tensor]) -> frozenset[str] | None:

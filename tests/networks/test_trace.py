@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import networkx as nx
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -96,6 +97,18 @@ def test_an_inplace_module_takes_the_place_of_its_input():
     )
     assert {("a", "relu"), ("relu", "b")} <= edges_by_name(graph)
     assert ("a", "b") not in edges_by_name(graph)
+
+
+def test_a_tensor_has_no_past_of_one_that_is_gone():
+    """What takes over the identity of a tensor that nobody holds any more comes from nowhere."""
+
+    def forward(model, x):
+        for _ in range(20):
+            model.a(x)
+        return model.b(torch.from_numpy(np.zeros((1, 3), dtype=np.float32)))
+
+    graph = graph_of(forward, torch.zeros(1, 3), a=nn.Linear(3, 3), b=nn.Linear(3, 2))
+    assert {edge for edge in edges_by_name(graph) if "b" in edge} == {("b", "output")}
 
 
 def test_what_hands_its_input_on_is_no_node():
