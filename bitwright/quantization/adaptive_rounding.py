@@ -28,7 +28,7 @@ from bitwright.problems.errors import InputError
 from bitwright.problems.network import NetworkDescription
 from bitwright.quantization.apply import applied_quantizers, apply_configuration
 from bitwright.quantization.calibration import Calibration
-from bitwright.quantization.channels import output_channel_axis
+from bitwright.quantization.channels import layer_modules, output_channel_axis
 from bitwright.quantization.grids import QuantizationGrid
 from bitwright.quantization.quantizers import GridQuantizer
 
@@ -83,7 +83,7 @@ def round_adaptively(
     if not kept:
         raise InputError("adaptive rounding needs one batch or more, got none")
     twin = copy.deepcopy(model)
-    floats, layers = layers_of(model, configuration), layers_of(twin, configuration)
+    floats, layers = layer_modules(model, configuration), layer_modules(twin, configuration)
     with apply_configuration(twin, configuration, calibration):
         quantizers = applied_quantizers(twin)
         for name in network.names:

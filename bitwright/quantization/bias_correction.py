@@ -21,7 +21,7 @@ from bitwright.problems.errors import InputError
 from bitwright.problems.network import NetworkDescription
 from bitwright.quantization.apply import apply_configuration
 from bitwright.quantization.calibration import Calibration
-from bitwright.quantization.channels import output_channel_axis
+from bitwright.quantization.channels import layer_modules, output_channel_axis
 
 Batches = Sequence[tuple[Any, ...]]
 
@@ -44,10 +44,11 @@ def correct_biases(
     kept = list(batches)
     if not kept:
         raise InputError("bias correction needs one batch or more, got none")
-    names = [name for name in network.names if name in configuration]
+    chosen = layer_modules(model, configuration)
+    names = [name for name in network.names if name in chosen]
     wanted = output_means(reference or model, names, kept, network.name)
     twin = copy.deepcopy(model)
-    layers = layers_of(twin, names)
+    layers = layer_modules(twin, names)
     with apply_configuration(twin, configuration, calibration):
         for name in names:
             found = output_means(twin, [name], kept, network.name)

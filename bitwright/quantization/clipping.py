@@ -145,7 +145,7 @@ def grid_of(
 
 def activation_scheme_for(scheme: Scheme, values: ObservedValues) -> Scheme:
     """Symmetric values that are never negative take the unsigned grid: affine, its zero point 0."""
-    return "affine" if bool(values.minimum >= 0) else scheme
+    return "affine" if scheme == "affine" or bool(values.minimum >= 0) else scheme
 
 
 def _cut(values: ObservedValues, threshold: Tensor, scheme: Scheme) -> Range:
