@@ -32,15 +32,14 @@ def network_document(
                 "output_shape": list(layer.output_shape),
                 "fused": list(layer.fused),
                 "pinned": None if layer.pinned is None else layer.pinned.label,
-                "bias_parameters": layer.bias_parameters,
-                "weight_channels": layer.weight_channels,
+                **{name: value for name in _SIZES if (value := getattr(layer, name))},
             }
             for layer in network
         ],
         "ties": [
             {"layers": list(t.layers), "side": t.side, "reason": t.reason} for t in network.ties
         ],
-        "other_bytes": network.other_bytes,
+        **({"other_bytes": network.other_bytes} if network.other_bytes else {}),
         "totals": {"parameters": network.parameters, "macs": network.macs},
         "costs": {label: dict(totals) for label, totals in (costs or {}).items()},
     }
