@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -12,6 +14,8 @@ from torch import nn
 from bitwright.networks import read_network
 from bitwright.problems import BitConfiguration, InputError, MeasurementError, Precision
 from bitwright.quantization import (
+    GridQuantizer,
+    Quantizer,
     TrainingRecipe,
     applied_quantizers,
     apply_configuration,
@@ -149,6 +153,20 @@ def test_weights_off_their_grid_are_refused(every):
     quantizer = applied_quantizers(quantized)["side"].weight
     quantizer.forward = lambda weight: weight
     with pytest.raises(InputError, match="layer 'side': its weights do not lie on their grid"):
+        export_qdq(quantized, inputs)
+
+
+def test_grids_that_cannot_be_held_are_refused(every):
+    """An input without a fixed grid, or with a scale per channel, is an error with the layer."""
+    model, inputs, network, calibration = every
+    quantized = uniform(model, network, calibration, "w4a8")
+    side = quantized.get_submodule("side")
+    grid = applied_quantizers(quantized)["side"].input.grid
+    side.input_quantizer = GridQuantizer(replace(grid, channel_axis=1))
+    with pytest.raises(InputError, match="layer 'side': its input has a scale per channel"):
+        export_qdq(quantized, inputs)
+    side.input_quantizer = Quantizer()
+    with pytest.raises(InputError, match="layer 'side': its input has no fixed grid"):
         export_qdq(quantized, inputs)
 
 
