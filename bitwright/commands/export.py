@@ -45,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="qdq, qonnx, tensorrt-precisions, ort-overrides or yaml",
     )  # fmt: skip
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="file to write")
+    parser.add_argument(
+        "--integer-outputs", action="store_true",
+        help="with --to qdq: round outputs of 8-bit convolutions that are not quantized anyway to 8 "
+             "bits, so that ONNX Runtime runs them in integers; the run did not measure that",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
     parser.add_argument("--quiet", action="store_true", help="no messages on stderr")
 
@@ -57,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     if options.to not in TARGETS:
         raise InputError(f"--to {options.to!r} is unknown; {nearest(options.to, TARGETS)}")
     chosen = choose(options.source, options.point, Reporter(options.quiet))
-    document = export(chosen, options.to, options.out)
+    document = export(chosen, options.to, options.out, integer_outputs=options.integer_outputs)
     answer(dump_json(document) if options.json else export_text(document))
     return 0
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,13 @@ class Chosen:
         torch.set_num_threads(self.work.config.threads)
         model = quantized_copy(self.work.float_model(), self.configuration, self.work.calibration)
         return model, self.work.task.example_inputs()
+
+    def calibration_batches(self) -> Iterator[tuple[Any, ...]]:
+        """The batches that the run was calibrated on."""
+        assert self.work is not None, "a solution file alone has no data"
+        section = self.work.config.calibration
+        batches = self.work.task.batches("train", batch_size=section.batch_size)
+        return (inputs for inputs, _ in islice(batches, section.batches))
 
 
 def choose(source: str | Path, point: str | None, reporter: Reporter) -> Chosen:
@@ -131,8 +139,15 @@ def _front(work: Work) -> list[tuple[str, BitConfiguration]]:
     ]
 
 
-def export(chosen: Chosen, target: str, out: Path) -> dict[str, Any]:
-    """Write the configuration for another tool; returns what was written (`bitwright-export/1`)."""
+def export(
+    chosen: Chosen, target: str, out: Path, *, integer_outputs: bool = False
+) -> dict[str, Any]:
+    """Write the configuration for another tool; returns what was written (`bitwright-export/1`).
+
+    `integer_outputs` is for `qdq`: see `export_qdq`; the batches are those of the calibration.
+    """
+    if integer_outputs and target != "qdq":
+        raise InputError(f"--integer-outputs goes with --to qdq, not with --to {target}")
     if target in NEEDS_MODEL and chosen.work is None:
         raise InputError(
             f"--to {target} needs the network and its weights: give the run folder, or a solution "
@@ -155,10 +170,10 @@ def export(chosen: Chosen, target: str, out: Path) -> dict[str, Any]:
         types = {n: {"type": tensorrt_precision(p)} for n, p in chosen.configuration.items()}
         layers = _configured(chosen.configuration)
         return document | {"layers": {n: entry | types[n] for n, entry in layers.items()}}
-    return document | _with_model(chosen, target, out)
+    return document | _with_model(chosen, target, out, integer_outputs)
 
 
-def _with_model(chosen: Chosen, target: str, out: Path) -> dict[str, Any]:
+def _with_model(chosen: Chosen, target: str, out: Path, integer_outputs: bool) -> dict[str, Any]:
     model, inputs = chosen.model()
     if target == "ort-overrides":
         overrides = export_overrides(model, inputs)
@@ -171,9 +186,13 @@ def _with_model(chosen: Chosen, target: str, out: Path) -> dict[str, Any]:
         tensors = {"tensors": overrides.tensors, "nodes_to_exclude": list(overrides.excluded)}
         write_atomic(out, json.dumps(tensors, indent=1) + "\n")
         return _described(overrides.float_model) | {"files": [str(out), str(beside)]}
-    export = (export_qdq if target == "qdq" else export_qonnx)(model, inputs)
-    export.write(out)
-    return _described(export)
+    if target == "qdq":
+        batches = chosen.calibration_batches() if integer_outputs else None
+        made = export_qdq(model, inputs, output_batches=batches)
+    else:
+        made = export_qonnx(model, inputs)
+    made.write(out)
+    return _described(made)
 
 
 def _configured(configuration: BitConfiguration) -> dict[str, dict[str, Any]]:

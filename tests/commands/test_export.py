@@ -53,6 +53,18 @@ def test_qdq(capsys, finished, tmp_path):
     assert bits == {name: p.weight_bits for name, p in solution.configuration.items()}
 
 
+def test_integer_outputs(capsys, finished, tmp_path):
+    """The convolution in front of the addition is quantized behind itself as well, in uint8."""
+    out = tmp_path / "net.onnx"
+    arguments = (finished, "--point", "uniform w4a8", "--to", "qdq", "--out", out)
+    count = [
+        sum(node.op_type == "QuantizeLinear" for node in onnx.load(out).graph.node)
+        for extra in ((), ("--integer-outputs",))
+        if exported(capsys, *arguments, *extra)
+    ]
+    assert count == [4, 4]  # 4-bit weights do not run in integers, and nothing is rounded for them
+
+
 def test_text(capsys, finished, tmp_path):
     """Without --json, a table of the layers, the sizes and the file."""
     out = tmp_path / "net.onnx"
@@ -130,6 +142,10 @@ def test_a_solution_alone(capsys, finished, tmp_path):
         (["--to", "qdqq", "--out", "x"], "--to 'qdqq' is unknown; did you mean 'qdq'?"),
         (["--to", "yaml", "--out", "x", "--point", "99"], "no point '99'; a number from 1 to "),
         (["--to", "yaml", "--out", "x", "--point", "smal"], "did you mean 'small'?"),
+        (
+            ["--to", "yaml", "--out", "x", "--integer-outputs"],
+            "--integer-outputs goes with --to qdq",
+        ),
         (["--to", "ort-overrides", "--out", "x.onnx"], "x.onnx: the overrides are JSON"),
     ],
 )

@@ -74,7 +74,7 @@ def _of_layer(call: LayerNode, part: LayerParts) -> dict[str, list[dict[str, Any
         )
     input_: dict[str, Any] = {
         "quant_type": f"Q{_wide(grid, part.name).name_for_runtime}",
-        "scale": float(grid.scale),
+        "scale": float(grid.scale.detach()),
         "zero_point": int(grid.zero_point),
     }
     axis = weight.channel_axis

@@ -127,6 +127,10 @@ def _side(
             f"layer {layer!r}: its {side} has no fixed grid ({type(quantizer).__name__}), "
             "so that it cannot be exported"
         )
+    if side == "input" and grid.channel_axis is not None:
+        raise InputError(
+            f"layer {layer!r}: its input has a scale per channel; exports hold one for the tensor"
+        )
     return grid
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -11,6 +14,8 @@ from torch import nn
 from bitwright.networks import read_network
 from bitwright.problems import BitConfiguration, InputError, MeasurementError, Precision
 from bitwright.quantization import (
+    GridQuantizer,
+    Quantizer,
     TrainingRecipe,
     applied_quantizers,
     apply_configuration,
@@ -151,6 +156,20 @@ def test_weights_off_their_grid_are_refused(every):
         export_qdq(quantized, inputs)
 
 
+def test_grids_that_cannot_be_held_are_refused(every):
+    """An input without a fixed grid, or with a scale per channel, is an error with the layer."""
+    model, inputs, network, calibration = every
+    quantized = uniform(model, network, calibration, "w4a8")
+    side = quantized.get_submodule("side")
+    grid = applied_quantizers(quantized)["side"].input.grid
+    side.input_quantizer = GridQuantizer(replace(grid, channel_axis=1))
+    with pytest.raises(InputError, match="layer 'side': its input has a scale per channel"):
+        export_qdq(quantized, inputs)
+    side.input_quantizer = Quantizer()
+    with pytest.raises(InputError, match="layer 'side': its input has no fixed grid"):
+        export_qdq(quantized, inputs)
+
+
 def test_what_torch_cannot_export_is_named():
     """A model whose flow depends on values is refused in one line that names it."""
 
@@ -193,23 +212,31 @@ def test_digits():
     assert abs(ours - theirs) <= 0.002
 
 
-def test_eight_bits_run_as_integers(tmp_path):
-    """ONNX Runtime joins what follows without an addition into integer convolutions."""
-    import onnxruntime
-
-    torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(), nn.Conv2d(16, 4, 3)
-    ).eval()  # fmt: skip
-    inputs = (torch.randn(1, 3, 16, 16),)
-    network = read_network(model, inputs, "chain").description
-    quantized = uniform(model, network, calibrate(model, network, [inputs]), "w8a8")
+def operators(proto, folder):
+    """The operators that ONNX Runtime makes of a model."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
-    onnxruntime.InferenceSession(export_qdq(quantized, inputs).proto.SerializeToString(), options)
-    kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
-    assert kinds.count("QLinearConv") == 2  # the last one's output is not quantized
+    options.optimized_model_filepath = str(folder / "optimised.onnx")
+    onnxruntime.InferenceSession(proto.SerializeToString(), options)
+    return [node.op_type for node in onnx.load(folder / "optimised.onnx").graph.node]
+
+
+def test_eight_bits_run_as_integers(tmp_path):
+    """Convolutions of 8 bits are integer ones where a quantizer follows; with 8-bit outputs, all of them."""
+    torch.manual_seed(0)
+    model = CompactResNet(channels=3, classes=4, widths=[16, 32]).eval()
+    inputs = (torch.randn(4, 3, 16, 16),)
+    network = read_network(model, inputs, "residual").description
+    quantized = uniform(model, network, calibrate(model, network, [inputs]), "w8a8")
+    as_they_are = export_qdq(quantized, inputs).proto
+    rounded = export_qdq(quantized, inputs, output_batches=[inputs]).proto
+    # The stem, the second convolutions and the shortcut are added to something.
+    assert operators(as_they_are, tmp_path).count("QLinearConv") == 2
+    assert operators(rounded, tmp_path).count("QLinearConv") == 6
+    with torch.no_grad():
+        expected = quantized(*inputs).numpy()
+    (found,) = outputs(rounded, *inputs)
+    assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
 
 
 def test_compact_residual_network_is_smaller():
