@@ -1,6 +1,7 @@
 """Write a configuration for other tools: ONNX Runtime, FINN, TensorRT, or plain YAML.
 
-The network of a run is exported with its weights quantized after training (PTQ).
+The network of a run is exported as it was trained for the bits (QAT) where `verify` kept that, else
+with its float weights quantized after training (PTQ).
 Exit status: 0 done, 2 bad usage or input.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bitwright.commands.shared import answer
+from bitwright.commands.shared import answer, seed
 from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.formats import dump_json
 from bitwright.text import terminal_width, text_table, wrapped
@@ -44,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--to", required=True, metavar="TARGET",
         help="qdq, qonnx, tensorrt-precisions, ort-overrides or yaml",
     )  # fmt: skip
+    parser.add_argument(
+        "--weights", default="best", metavar="WHICH",
+        help="qat: as trained for these bits; ptq: quantized after training; best: qat where the run "
+             "kept it (default)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=seed, help="seed of the training (default: the first)")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="file to write")
     parser.add_argument(
         "--integer-outputs", action="store_true",
@@ -61,7 +68,13 @@ def run(options: argparse.Namespace) -> int:
 
     if options.to not in TARGETS:
         raise InputError(f"--to {options.to!r} is unknown; {nearest(options.to, TARGETS)}")
-    chosen = choose(options.source, options.point, Reporter(options.quiet))
+    chosen = choose(
+        options.source,
+        options.point,
+        Reporter(options.quiet),
+        weights=options.weights,
+        seed=options.seed,
+    )
     document = export(chosen, options.to, options.out, integer_outputs=options.integer_outputs)
     answer(dump_json(document) if options.json else export_text(document))
     return 0
@@ -79,6 +92,8 @@ def export_text(document: Mapping[str, Any]) -> str:
             f"{document['file_bytes']:,} bytes: {document['initializer_bytes']:,} of tensors, "
             f"{document['overhead_bytes']:,} of graph; opset {document['opset']}"
         )
+    if "weights" in document:
+        lines.append(f"Weights: {document['weights']}.")
     lines += [f"{note}." for note in document.get("notes", ())]
     lines.append(f"Written: {', '.join(document['files'])}")
     return "\n\n".join([table, "\n".join(map(wrapped, lines))])

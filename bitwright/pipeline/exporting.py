@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,12 @@ import torch
 from torch import nn
 
 from bitwright.pipeline.folder import RunFolder
+from bitwright.pipeline.verifying import VERIFIED, verified_model
 from bitwright.pipeline.work import Work
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError, nearest
-from bitwright.problems.formats import read_front, read_solution, write_atomic
-from bitwright.problems.formats.answers_json import bits_from_place
+from bitwright.problems.formats import read_front, read_solution, read_verified, write_atomic
 from bitwright.problems.formats.bits_yaml import Bits, bits_to_yaml
-from bitwright.problems.formats.json_text import Place
 from bitwright.problems.formats.tensorrt import tensorrt_arguments, tensorrt_precision
 from bitwright.progress import Reporter
 from bitwright.quantization import quantized_copy
@@ -34,24 +33,41 @@ from bitwright.run_config import read_run_config
 
 TARGETS = ("qdq", "qonnx", "tensorrt-precisions", "ort-overrides", "yaml")
 NEEDS_MODEL = ("qdq", "qonnx", "ort-overrides")
+WEIGHTS = ("best", "qat", "ptq")
 FORMAT = "bitwright-export/1"
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The configuration to export, its name, and the run that it belongs to, if there is one."""
+    """The configuration to export, its name, and the run that it belongs to, if there is one.
+
+    `seed` is that of the training (QAT) whose weights are taken; without one the float network is
+    quantized as it is (PTQ).
+    """
 
     name: str
     network: str
     configuration: BitConfiguration
     work: Work | None
+    seed: int | None = None
 
     def model(self) -> tuple[nn.Module, tuple[Any, ...]]:
-        """The network quantized after training (PTQ), and inputs for one run of it."""
+        """The quantized network, and inputs for one run of it."""
         assert self.work is not None, "a solution file alone has no model"
         torch.set_num_threads(self.work.config.threads)
-        model = quantized_copy(self.work.float_model(), self.configuration, self.work.calibration)
+        if self.seed is not None:
+            model = verified_model(self.work, self.name, self.seed)
+        else:
+            float_model = self.work.float_model()
+            model = quantized_copy(float_model, self.configuration, self.work.calibration)
         return model, self.work.task.example_inputs()
+
+    @property
+    def weights(self) -> str:
+        """Which weights are exported, in words."""
+        if self.seed is None:
+            return "quantized after training (PTQ)"
+        return f"trained for these bits (QAT, seed {self.seed})"
 
     def calibration_batches(self) -> Iterator[tuple[Any, ...]]:
         """The batches that the run was calibrated on."""
@@ -61,13 +77,46 @@ class Chosen:
         return (inputs for inputs, _ in islice(batches, section.batches))
 
 
-def choose(source: str | Path, point: str | None, reporter: Reporter) -> Chosen:
+def choose(
+    source: str | Path,
+    point: str | None,
+    reporter: Reporter,
+    *,
+    weights: str = "best",
+    seed: int | None = None,
+) -> Chosen:
     """Find the configuration: point `point` of a run folder, or the one of a solution file.
 
     A point is a name (of a solution, or as in `verified.json`) or a number, counted from 1, of a
     point in `verified.json` or, where nothing was verified, in `front_points.json`. Without one, a
     run's first solution is taken. A solution file inside a run folder belongs to that run.
+
+    `weights` are those of `qat`, of `ptq`, or `best`: of QAT where the run kept them. `seed` says of
+    which training (default: the first).
     """
+    if weights not in WEIGHTS:
+        raise InputError(f"weights {weights!r} are unknown; {nearest(weights, WEIGHTS)}")
+    chosen = _chosen(source, point, reporter)
+    return chosen if weights == "ptq" else _trained(chosen, seed, required=weights == "qat")
+
+
+def _trained(chosen: Chosen, seed: int | None, *, required: bool) -> Chosen:
+    """The same with the weights of a training, where one was kept for the configuration."""
+    verified = None
+    if chosen.work is not None and (chosen.work.folder / VERIFIED).is_file():
+        verified = read_verified(chosen.work.folder / VERIFIED)
+        for point in verified.points:
+            if point.configuration == chosen.configuration and point.weights:
+                chosen = replace(chosen, name=point.name)
+                return replace(chosen, seed=verified.seeds[0] if seed is None else seed)
+    if required or seed is not None:
+        raise InputError(
+            f"no weights trained for {chosen.name!r} are kept; `bitwright verify` with QAT keeps them"
+        )
+    return chosen
+
+
+def _chosen(source: str | Path, point: str | None, reporter: Reporter) -> Chosen:
     path = Path(source)
     if path.is_dir():
         work = _work(path, reporter)
@@ -121,11 +170,10 @@ def _solutions(work: Work) -> dict[str, BitConfiguration]:
 
 
 def _verified(work: Work) -> list[tuple[str, BitConfiguration]]:
-    path = work.folder / "verified.json"
+    path = work.folder / VERIFIED
     if not path.is_file():
         return []
-    points = Place(work.folder.read_json("verified.json"), str(path))["points"].items()
-    return [(p["name"].text(), bits_from_place(p["bits"])) for p in points]
+    return [(point.name, point.configuration) for point in read_verified(path).points]
 
 
 def _front(work: Work) -> list[tuple[str, BitConfiguration]]:
@@ -175,6 +223,7 @@ def export(
 
 def _with_model(chosen: Chosen, target: str, out: Path, integer_outputs: bool) -> dict[str, Any]:
     model, inputs = chosen.model()
+    document: dict[str, Any] = {"weights": chosen.weights}
     if target == "ort-overrides":
         overrides = export_overrides(model, inputs)
         beside = out.with_suffix(".onnx")
@@ -185,14 +234,14 @@ def _with_model(chosen: Chosen, target: str, out: Path, integer_outputs: bool) -
         overrides.float_model.write(beside)
         tensors = {"tensors": overrides.tensors, "nodes_to_exclude": list(overrides.excluded)}
         write_atomic(out, json.dumps(tensors, indent=1) + "\n")
-        return _described(overrides.float_model) | {"files": [str(out), str(beside)]}
+        return document | _described(overrides.float_model) | {"files": [str(out), str(beside)]}
     if target == "qdq":
         batches = chosen.calibration_batches() if integer_outputs else None
         made = export_qdq(model, inputs, output_batches=batches)
     else:
         made = export_qonnx(model, inputs)
     made.write(out)
-    return _described(made)
+    return document | _described(made)
 
 
 def _configured(configuration: BitConfiguration) -> dict[str, dict[str, Any]]:

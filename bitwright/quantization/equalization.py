@@ -79,7 +79,7 @@ def equalizable_pairs(model: nn.Module, traced: TracedNetwork) -> tuple[tuple[st
 
     Each runs once, and their weights are plain parameters of their own. In order of execution.
     """
-    graph, layers = traced.graph, layer_modules(model, traced.description.names)
+    graph, layers = traced.graph, layer_modules(model, traced.description.quantizable_names)
     modules = [graph.nodes[node]["module"] for node in graph]
     weights = [id(layer._parameters.get("weight")) for layer in layers.values()]
     single = {

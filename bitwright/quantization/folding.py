@@ -62,7 +62,7 @@ def plan_folding(model: nn.Module, traced: TracedNetwork) -> FoldingPlan:
     for node, data in traced.graph.nodes(data=True):
         if data["module"] is not None:
             calls.setdefault(data["module"], []).append(node)
-    modules = layer_modules(model, traced.description.names)
+    modules = layer_modules(model, traced.description.quantizable_names)
     layers = {name: (layer, calls[name]) for name, layer in modules.items() if name in calls}
     folds: dict[str, str] = {}
     left: dict[str, str] = {}

@@ -181,7 +181,7 @@ def _fold_norms(
 ) -> dict[str, str]:
     """Fold in place whatever batch norm can be, of quantized and of float layers."""
     folded: dict[str, str] = {}
-    for name, layer in layers_of(model, traced.description.names).items():
+    for name, layer in layers_of(model, traced.description.quantizable_names).items():
         rank = len(traced.description[name].output_shape)
         norm_name = folding_norm(model, traced.graph, name, rank)
         if norm_name is None:
