@@ -188,8 +188,8 @@ _RULES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
 )
 
 QAT_RECIPE = TrainingRecipe(
-    epochs=6,
-    learning_rate=1e-3,
+    epochs=12,
+    learning_rate=4e-3,
     weight_decay=0.0,
     schedule="cosine",
     warmup=0.1,
