@@ -53,6 +53,11 @@ def save(figure: Figure, path: str | Path) -> None:
         if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
             figure.draw_without_rendering()
             figure.set_layout_engine("none")  # laid out again at every save it would creep
+            for axis in figure.axes:  # the layout's last digits differ from process to process
+                left, bottom, width, height = axis.get_position(original=True).bounds
+                axis.set_position(
+                    (round(left, 6), round(bottom, 6), round(width, 6), round(height, 6))
+                )
         write_atomic_with(
             path,
             lambda stream: figure.savefig(stream, format=suffix[1:], dpi=150, metadata=metadata),

@@ -74,7 +74,7 @@ def test_unknown_keys_are_refused_at_every_level(changes, message):
         ({"costs": ["bitop"]}, "unknown cost model 'bitop'; did you mean 'bitops'?"),
         ({"significance": ["semantc"]}, "unknown significance measure 'semantc'; did you mean 'semantic'?"),
         ({"solver": "exakt"}, "unknown solver 'exakt'; did you mean 'exact'?"),
-        ({"calibration__weight_rule": "msee"}, "calibration.weight_rule: unknown rule 'msee'; did you mean 'mse'?"),
+        ({"calibration__weight_rule": "msee"}, "calibration.weight_rule: weight rule 'msee' is unknown; did you mean 'mse'?"),
         ({"precisions": ["w4"]}, "precisions.0: a precision is written like 'w4a8' or 'w16a16-float', got 'w4'"),
         ({"precisions": [8]}, "precisions.0: a precision is written like 'w4a8' or 'w16a16-float', got 8"),
         ({"precisions": ["w0a8"]}, "precisions.0: weight_bits must be an integer from 1 to 32, got 0"),

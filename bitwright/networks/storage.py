@@ -75,7 +75,12 @@ def folding_norm(model: nn.Module, graph: Graph, layer: str, output_rank: int) -
     if norm is None or not isinstance(model.get_submodule(norm), _BatchNorm):
         return None
     has_statistics = _norm(model.get_submodule(norm)).running_mean is not None
-    sources = {source for node in _nodes_of(graph, norm) for source in graph.predecessors(node)}
+    sources = {
+        source
+        for node in _nodes_of(graph, norm)
+        for source in graph.predecessors(node)
+        if not graph.nodes[source].get("constant", False)
+    }
     return norm if has_statistics and sources <= set(calls) else None
 
 

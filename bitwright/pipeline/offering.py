@@ -8,7 +8,7 @@ from dataclasses import replace
 from bitwright.problems.errors import InputError
 from bitwright.problems.network import LayerDescription, NetworkDescription
 from bitwright.problems.precision import FLOAT_BITS, Precision
-from bitwright.problems.variants import HYBRID, INTEGER, matrix_shape, svd_variant
+from bitwright.problems.variants import HYBRID, INTEGER, matrix_shape, svd_rank, svd_variant
 from bitwright.quantization.low_rank import offered_ranks
 from bitwright.quantization.variants import is_available
 from bitwright.run_config import VariantsSection
@@ -71,8 +71,9 @@ def _form_of(precision: Precision, offered: Sequence[Precision]) -> Precision | 
         same_bits = (other.weight_bits, other.activation_bits) == bits
         if same_bits and other.variant in ("", HYBRID, INTEGER):
             return other
-    more = [p for p in offered if p.weight_bits >= bits[0] and p.activation_bits >= bits[1]]
-    return min(more) if len(more) == len(offered) else None
+    least = min(offered)
+    is_more = least.weight_bits >= bits[0] and least.activation_bits >= bits[1]
+    return least if is_more and svd_rank(least.variant) is None else None
 
 
 def _is_decided(layer: LayerDescription) -> bool:

@@ -54,15 +54,16 @@ def test_qdq(capsys, finished, tmp_path):
 
 
 def test_integer_outputs(capsys, finished, tmp_path):
-    """The convolution in front of the addition is quantized behind itself as well, in uint8."""
+    """The stem, in 8 bits, is read by an addition, too: it is quantized behind itself; 4-bit layers are not."""
     out = tmp_path / "net.onnx"
-    arguments = (finished, "--point", "uniform w4a8", "--to", "qdq", "--out", out)
-    count = [
-        sum(node.op_type == "QuantizeLinear" for node in onnx.load(out).graph.node)
-        for extra in ((), ("--integer-outputs",))
-        if exported(capsys, *arguments, *extra)
-    ]
-    assert count == [4, 4]  # 4-bit weights do not run in integers, and nothing is rounded for them
+
+    def quantizers(point, *extra):
+        exported(capsys, finished, "--point", point, "--to", "qdq", "--out", out, *extra)
+        return sum(node.op_type == "QuantizeLinear" for node in onnx.load(out).graph.node)
+
+    assert read_solution(finished / "solutions/both.json").configuration["stem"].weight_bits == 8
+    assert (quantizers("both"), quantizers("both", "--integer-outputs")) == (4, 5)
+    assert quantizers("uniform w4a8", "--integer-outputs") == 4
 
 
 def test_text(capsys, finished, tmp_path):

@@ -19,14 +19,10 @@ from bitwright.quantization import (
     apply_configuration,
     calibrate,
     fit,
+    post_training,
     quantized_copy,
 )
 from bitwright.tasks import Digits, ImageFolder
-
-try:
-    from bitwright.quantization.post_training import post_training
-except ImportError:  # plain calibration is then all there is to compare with
-    post_training = None
 
 DATA = Path(os.environ.get("BITWRIGHT_DATA", "")) / "tiny_vehicles"
 
@@ -62,9 +58,7 @@ class Trained:
         for calibration in self.calibrations:
             with apply_configuration(self.model, configuration, calibration):
                 found.append(self.test(self.model))
-        if post_training is not None:
-            prepared = post_training(self.model, self.traced, configuration, self.inputs)
-            found.append(self.test(prepared))
+        found.append(self.test(post_training(self.model, self.traced, configuration, self.inputs)))
         return max(found)
 
     def widest_that_hurts(self, felt):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from bitwright.networks import TracedNetwork, evaluation_mode, layers_of, read_network
+from bitwright.networks import LAYER_TYPES, TracedNetwork, evaluation_mode, layers_of, read_network
 from bitwright.networks.storage import folding_norm
 from bitwright.problems.errors import InputError
 from bitwright.quantization.apply import INPUT_QUANTIZER, AppliedQuantizers, applied_quantizers
@@ -181,8 +181,12 @@ def _fold_norms(
 ) -> dict[str, str]:
     """Fold in place whatever batch norm can be, of quantized and of float layers."""
     folded: dict[str, str] = {}
-    for name, layer in layers_of(model, traced.description.quantizable_names).items():
-        rank = len(traced.description[name].output_shape)
+    modules = dict(model.named_modules())
+    for described in traced.description:
+        name, layer = described.name, modules.get(described.name)
+        if not isinstance(layer, LAYER_TYPES):
+            continue
+        rank = len(described.output_shape)
         norm_name = folding_norm(model, traced.graph, name, rank)
         if norm_name is None:
             continue
