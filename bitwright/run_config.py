@@ -33,6 +33,7 @@ from bitwright.problems.precision import LeastPrecision, Precision, parse_pin
 from bitwright.quantization import TrainingRecipe
 from bitwright.quantization.calibration import group_size
 from bitwright.quantization.clipping import find_rule
+from bitwright.quantization.post_training import STEPS
 from bitwright.schema import first_problem
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -99,10 +100,10 @@ def _budgets(value: Mapping[str, Any]) -> Mapping[str, Any]:
 BudgetSet = Annotated[dict[str, Any], AfterValidator(_budgets)]
 
 
-def _one_of(known: Iterable[str]) -> Callable[[str], str]:
+def _one_of(known: Iterable[str], what: str = "rule") -> Callable[[str], str]:
     def checked(name: str) -> str:
         if name not in known:
-            raise InputError(f"unknown rule {name!r}; {nearest(name, known)}")
+            raise InputError(f"unknown {what} {name!r}; {nearest(name, known)}")
         return name
 
     return checked
@@ -179,7 +180,8 @@ class FrontSection(_Section):
 class VerifySection(_Section):
     """What is measured for real: named solutions, points of the front, uniform configurations.
 
-    Every one is measured on the test split after post-training quantization and, for each seed,
+    Every one is measured on the test split after post-training quantization, improved by the named
+    steps of `bitwright.quantization.post_training` (docs/quantization.md), and, for each seed,
     after quantization-aware training by the recipe `qat` (none: PTQ only). `keep_weights` keeps the
     trained networks in the run folder; `jobs` measurements run at a time, with the same figures.
     """
@@ -187,6 +189,7 @@ class VerifySection(_Section):
     solutions: bool = True
     front_points: int = Field(default=3, ge=0)
     uniform: tuple[PrecisionLabel, ...] = ()
+    post_training: tuple[Annotated[str, AfterValidator(_one_of(STEPS, "step"))], ...] = ()
     qat: Recipe | None = None
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     keep_weights: bool = True

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from bitwright.pipeline.folder import RunFolder
+from bitwright.pipeline.measuring import post_trained
 from bitwright.pipeline.verifying import VERIFIED, verified_model
 from bitwright.pipeline.work import Work
 from bitwright.problems.configuration import BitConfiguration
@@ -21,7 +21,6 @@ from bitwright.problems.formats import read_front, read_solution, read_verified,
 from bitwright.problems.formats.bits_yaml import Bits, bits_to_yaml
 from bitwright.problems.formats.tensorrt import tensorrt_arguments, tensorrt_precision
 from bitwright.progress import Reporter
-from bitwright.quantization import quantized_copy
 from bitwright.quantization.export import (
     Export,
     export_overrides,
@@ -58,8 +57,7 @@ class Chosen:
         if self.seed is not None:
             model = verified_model(self.work, self.name, self.seed)
         else:
-            float_model = self.work.float_model()
-            model = quantized_copy(float_model, self.configuration, self.work.calibration)
+            model = post_trained(self.work, self.configuration)
         return model, self.work.task.example_inputs()
 
     @property
@@ -68,13 +66,6 @@ class Chosen:
         if self.seed is None:
             return "quantized after training (PTQ)"
         return f"trained for these bits (QAT, seed {self.seed})"
-
-    def calibration_batches(self) -> Iterator[tuple[Any, ...]]:
-        """The batches that the run was calibrated on."""
-        assert self.work is not None, "a solution file alone has no data"
-        section = self.work.config.calibration
-        batches = self.work.task.batches("train", batch_size=section.batch_size)
-        return (inputs for inputs, _ in islice(batches, section.batches))
 
 
 def choose(
@@ -236,7 +227,7 @@ def _with_model(chosen: Chosen, target: str, out: Path, integer_outputs: bool) -
         write_atomic(out, json.dumps(tensors, indent=1) + "\n")
         return document | _described(overrides.float_model) | {"files": [str(out), str(beside)]}
     if target == "qdq":
-        batches = chosen.calibration_batches() if integer_outputs else None
+        batches = chosen.work.calibration_inputs() if integer_outputs and chosen.work else None
         made = export_qdq(model, inputs, output_batches=batches)
     else:
         made = export_qonnx(model, inputs)

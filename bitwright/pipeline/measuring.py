@@ -35,7 +35,7 @@ from bitwright.problems.formats.verified_json import (
 from bitwright.problems.measurements import Quality
 from bitwright.problems.verified import MeasuredQuality
 from bitwright.problems.version import __version__
-from bitwright.quantization import TrainingRecipe, apply_configuration, fit, quantized_copy
+from bitwright.quantization import TrainingRecipe, fit, post_training, quantized_copy
 
 WEIGHTS_FORMAT = "bitwright-qat-weights/1"
 
@@ -76,12 +76,14 @@ def key_of(work: Work, measurement: Measurement) -> str:
     """Names a measurement by all that it depends on."""
     config = work.config.identity()
     recipe = config["verify"]["qat"] if measurement.kind == "qat" else None
+    steps = config["verify"]["post_training"] if measurement.kind == "ptq" else []
     digest = fingerprint(
         what=measurement.what,
         weights=work.weights,
         data=work.data,
         settings={name: config[name] for name in ("calibration", "threads")},
         recipe=recipe,
+        post_training=steps,
         critical=list(work.critical.classes),
         version=__version__,
     )
@@ -142,9 +144,7 @@ def _measured(work: Work, measurement: Measurement, key: str, checkpoint: Path) 
     if configuration is None:
         return _with_losses(work, work.float_model())
     if seed is None:
-        model = work.float_model()
-        with apply_configuration(model, configuration, work.calibration):
-            return _with_losses(work, model)
+        return _with_losses(work, post_trained(work, configuration))
     recipe = work.config.verify.qat
     assert recipe is not None, "QAT needs a recipe"
     model = untrained(work, configuration, seed)
@@ -152,6 +152,21 @@ def _measured(work: Work, measurement: Measurement, key: str, checkpoint: Path) 
     if work.config.verify.keep_weights:
         write_atomic(work.folder / weights_file(key), _weights(model, recipe, configuration, seed))
     return {"quality": _quality(work, evaluate(model, work.task, "test").quality)}
+
+
+def post_trained(work: Work, configuration: BitConfiguration) -> nn.Module:
+    """The quantized network after post-training quantization, by the steps that the run asks for."""
+    if not (steps := work.config.verify.post_training):
+        return quantized_copy(work.float_model(), configuration, work.calibration)
+    return post_training(
+        work.float_model(),
+        work.read_network(),
+        configuration,
+        work.calibration_inputs(),
+        steps=steps,
+        observe_outputs=work.nonlinear,
+        **work.config.calibration.rules,
+    )
 
 
 def untrained(work: Work, configuration: BitConfiguration, seed: int) -> nn.Module:

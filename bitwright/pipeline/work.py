@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -108,16 +109,19 @@ class Work:
     @cached_property
     def calibration(self) -> Calibration:
         """Ranges of the float network, from the first batches of the train split."""
-        section = self.config.calibration
-        batches = self.task.batches("train", batch_size=section.batch_size)
-        inputs = (batch for batch, _ in _first(batches, section.batches))
         return calibrate(
             self.float_model(),
             self.network,
-            inputs,
+            self.calibration_inputs(),
             observe_outputs=self.nonlinear,
-            **section.rules,
+            **self.config.calibration.rules,
         )
+
+    def calibration_inputs(self) -> Iterator[tuple[Any, ...]]:
+        """Inputs of the first batches of the train split, as many as the configuration says."""
+        section = self.config.calibration
+        batches = self.task.batches("train", batch_size=section.batch_size)
+        return (inputs for inputs, _ in _first(batches, section.batches))
 
     @cached_property
     def critical(self) -> CriticalClasses:
