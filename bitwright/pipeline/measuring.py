@@ -184,7 +184,7 @@ def _train(
     work: Work, model: nn.Module, recipe: TrainingRecipe, seed: int, checkpoint: Path
 ) -> None:
     """Quantization-aware training; one that was killed goes on from its last epoch."""
-    teacher = work.float_model() if recipe.distillation else None
+    teacher = work.float_model() if recipe.needs_teacher else None
     fit(model, work.task, recipe, seed=seed, checkpoint=checkpoint, teacher=teacher)
 
 

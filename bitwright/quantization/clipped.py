@@ -173,7 +173,7 @@ def clip_calibration(
     model: nn.Module, network: NetworkDescription, ranges: ClipRanges
 ) -> ClipCalibration:
     """The calibration of a model that was trained under clips; it runs nothing."""
-    layers = layers_of(model, network.names)
+    layers = layers_of(model, network.quantizable_names)
     axes = {name: channel_axis(layer) for name, layer in layers.items()}
     return ClipCalibration(
         weight_rule="minmax",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bitwright.problems.errors import InputError
+from bitwright.quantization.float_distance import relative_distance
 
 Distance = Callable[[Any, Any, float], Tensor]
 
@@ -56,12 +57,15 @@ class Teacher:
     """A frozen copy of the float network, and how a task measures the distance to it.
 
     A task may have `distillation_loss(student_outputs, teacher_outputs, temperature) -> Tensor` of
-    its own; the default is `output_distance`.
+    its own; the default is `output_distance`. `pull` is the weight of `relative_distance`, which is
+    added as it is (Chen & Lou 2022).
     """
 
-    def __init__(self, model: nn.Module, task: Any, weight: float, temperature: float) -> None:
+    def __init__(
+        self, model: nn.Module, task: Any, weight: float, temperature: float, pull: float = 0.0
+    ) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self.weight, self.temperature = weight, temperature
+        self.weight, self.temperature, self.pull = weight, temperature, pull
         self._distance: Distance = getattr(task, "distillation_loss", output_distance)
 
     def fingerprint(self) -> str:
@@ -76,5 +80,9 @@ class Teacher:
         """The task's loss and the distance to the teacher's outputs, weighed against each other."""
         with torch.no_grad():
             wanted = self.model(*inputs)
-        distance = self._distance(outputs, wanted, self.temperature)
-        return (1 - self.weight) * loss + self.weight * distance
+        if self.weight:
+            distance = self._distance(outputs, wanted, self.temperature)
+            loss = (1 - self.weight) * loss + self.weight * distance
+        if self.pull:
+            loss = loss + self.pull * relative_distance(outputs, wanted)
+        return loss

@@ -32,7 +32,8 @@ class TrainingRecipe:
     average that takes the place of the weights at the end. `batch_norm_reestimation` is the number
     of batches on which the statistics of batch norms are measured anew at the end (0: not).
     `distillation` is the weight of the distance to a teacher's outputs, 1 minus it that of the
-    task's loss. `early_stop_patience` is the number of epochs without a lower loss on the split
+    task's loss. `float_distance` is the weight of the outputs' relative distance to the teacher's, which
+    is added (Chen & Lou 2022). `early_stop_patience` is the number of epochs without a lower loss on the split
     `mine` after which training ends, with the weights of the best epoch. `mixed_precision` runs
     layers in a shorter type; `fp16` needs a GPU.
     """
@@ -54,6 +55,7 @@ class TrainingRecipe:
     batch_norm_reestimation: int = 0
     distillation: float = 0.0
     distillation_temperature: float = 1.0
+    float_distance: float = 0.0
     early_stop_patience: int | None = None
     mixed_precision: Literal["bf16", "fp16"] | None = None
     channels_last: bool = False
@@ -95,6 +97,11 @@ class TrainingRecipe:
                 raise InputError(
                     f"training: {name} {choice!r} is unknown; {nearest(choice, known)}"
                 )
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the training learns from a float network's outputs."""
+        return self.distillation > 0 or self.float_distance > 0
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """An optimizer over the model's trainable parameters.
@@ -185,6 +192,7 @@ _RULES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
     ("weight_average", "be above 0 and below 1", lambda v: 0 < v < 1),
     ("distillation", "be from 0 to 1", lambda v: 0 <= v <= 1),
     ("distillation_temperature", "be above 0", lambda v: 0 < v < math.inf),
+    ("float_distance", "not be negative", lambda v: 0 <= v < math.inf),
 )
 
 QAT_RECIPE = TrainingRecipe(

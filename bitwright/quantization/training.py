@@ -48,7 +48,7 @@ def fit(
     `MeasurementError`. The model is left in evaluation mode, torch's random state as it was.
 
     The model is trained on the device where it lives. `teacher` is the network whose outputs a recipe
-    with `distillation` learns from, usually the float one; it is copied and left alone.
+    with `distillation` or `float_distance` learns from, usually the float one; it is copied and left alone.
 
     The schedule needs the number of batches: give `task.batches(...)` a length, or the batches of
     the first epoch are drawn once more to count them.
@@ -95,11 +95,16 @@ class _Training:
         self.hooks = hooks_for(self.model, recipe)
         self.early_stop = EarlyStop(recipe.early_stop_patience)
         self.teacher: Teacher | None = None
-        if recipe.distillation:
+        if recipe.needs_teacher:
             if self.float_model is None:
-                raise InputError("training: distillation needs a teacher, got none")
+                option = "distillation" if recipe.distillation else "float_distance"
+                raise InputError(f"training: {option} needs a teacher, got none")
             self.teacher = Teacher(
-                self.float_model, self.task, recipe.distillation, recipe.distillation_temperature
+                self.float_model,
+                self.task,
+                recipe.distillation,
+                recipe.distillation_temperature,
+                recipe.float_distance,
             )
             self.teacher.model.to(place)
         self._counted: int | None = None

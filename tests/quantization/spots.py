@@ -86,6 +86,7 @@ OPTIONS = {
     "weight_average": {"weight_average": 0.9},
     "batch_norms": {"batch_norm_reestimation": 2},
     "distillation": {"distillation": 0.5, "distillation_temperature": 2.0},
+    "float_distance": {"float_distance": 0.5},
     "early_stop": {"early_stop_patience": 1},
     "bf16": {"estimator": "lsq", "mixed_precision": "bf16"},
     "channels_last": {"estimator": "lsq", "channels_last": True},

@@ -24,7 +24,7 @@ from bitwright.quantization import (
     set_alpha,
 )
 from bitwright.quantization.blending import blending_quantizers
-from bitwright.quantization.distillation import output_distance
+from bitwright.quantization.distillation import Teacher, output_distance
 from bitwright.quantization.training_hooks import (
     AlphaSchedule,
     Dampening,
@@ -68,7 +68,15 @@ def test_every_option_is_deterministic_and_resumes_bit_for_bit(tmp_path, option)
 def test_options_change_what_is_trained():
     """Each option ends with other weights or statistics than the plain training by its estimator."""
     plain = {name: trained(name)[0] for name in ("ste", "lsq")}
-    for option in ("dampening", "weight_average", "batch_norms", "distillation", "bf16"):
+    options = (
+        "dampening",
+        "weight_average",
+        "batch_norms",
+        "distillation",
+        "float_distance",
+        "bf16",
+    )
+    for option in options:
         model, base = trained(option)[0], plain[OPTIONS[option].get("estimator", "ste")]
         states = zip(model.state_dict().values(), base.state_dict().values(), strict=True)
         assert any(not torch.equal(a, b) for a, b in states), option
@@ -232,6 +240,19 @@ def test_a_task_may_measure_the_distance_to_the_teacher_itself():
     recipe = replace(RECIPE, epochs=1, distillation=1.0, distillation_temperature=3.0)
     assert fit(small_model(), task, recipe, seed=0, teacher=small_model()) == pytest.approx(7)
     assert task.seen == 3
+
+
+def test_the_distance_to_the_float_outputs_is_added():
+    """The loss of a step is the task's own and the weighted relative distance, by hand."""
+    inputs, targets = (torch.randn(5, 3),), torch.tensor([0, 1, 2, 0, 1])
+    teacher, student = torch.nn.Linear(3, 4), torch.nn.Linear(3, 4)
+    outputs, wanted = student(*inputs), teacher(*inputs)
+    loss = torch.nn.functional.cross_entropy(outputs, targets)
+    distance = (outputs - wanted).square().sum() / wanted.square().sum()
+    added = Teacher(teacher, object(), 0.0, 1.0, pull=0.5).blended(loss, inputs, outputs)
+    torch.testing.assert_close(added, loss + 0.5 * distance)
+    with pytest.raises(InputError, match="float_distance needs a teacher, got none"):
+        fit(small_model(), Spots(), replace(RECIPE, float_distance=1.0), seed=3)
 
 
 def test_early_stop_keeps_the_best_epoch():
