@@ -13,7 +13,7 @@ from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError
 from bitwright.problems.solution import Solution
 from bitwright.quantization import Calibration, calibrate, quantized_copy
-from bitwright.quantization.first_batch import calibrate_weights
+from bitwright.quantization.ranges.first_batch import calibrate_weights
 from bitwright.quantization.variants import outputs_to_observe
 
 

@@ -32,8 +32,8 @@ from bitwright.problems.formats.json_text import naming, read_text
 from bitwright.problems.precision import LeastPrecision, Precision, parse_pin
 from bitwright.quantization import TrainingRecipe
 from bitwright.quantization.calibration import group_size
-from bitwright.quantization.clipping import find_rule
-from bitwright.quantization.post_training import STEPS
+from bitwright.quantization.ptq.post_training import STEPS
+from bitwright.quantization.ranges.clipping import find_rule
 from bitwright.schema import first_problem
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")

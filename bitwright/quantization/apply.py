@@ -14,9 +14,9 @@ from bitwright.networks import Layer, layers_of
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError
 from bitwright.quantization.calibration import Calibration
-from bitwright.quantization.estimators import estimator_named, trained_by
-from bitwright.quantization.first_batch import FirstBatchCalibration, FirstBatchQuantizer
+from bitwright.quantization.qat.estimators import estimator_named, trained_by
 from bitwright.quantization.quantizers import IntegerQuantizer, Quantizer, layer_quantizers
+from bitwright.quantization.ranges.first_batch import FirstBatchCalibration, FirstBatchQuantizer
 from bitwright.quantization.variants import quantize_output, variant_quantizers
 
 INPUT_QUANTIZER = "input_quantizer"
@@ -51,7 +51,7 @@ def apply_configuration(
     """Quantize the weights and inputs of the configuration's layers, in place.
 
     Layers that it leaves out stay in float32. Gradients reach the original weights, by the named
-    estimator (see `bitwright.quantization.estimators`), so the model can be trained meanwhile.
+    estimator (see `bitwright.quantization.qat.estimators`), so the model can be trained meanwhile.
     Refuses a model that is quantized already, and unknown layers and estimators.
     """
     makers = estimator_named(estimator)

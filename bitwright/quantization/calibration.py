@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from bitwright.networks import TRANSPOSED, Layer, evaluation_mode, failures_reported, layers_of
 from bitwright.problems.errors import InputError, MeasurementError, nearest
 from bitwright.problems.network import NetworkDescription
-from bitwright.quantization.clipping import (
+from bitwright.quantization.grids import QuantizationGrid
+from bitwright.quantization.ranges.clipping import (
     Scheme,
     activation_scheme_for,
     find_rule,
     grid_of,
 )
-from bitwright.quantization.grids import QuantizationGrid
-from bitwright.quantization.observers import ObservedValues, Observer
-from bitwright.quantization.output_ranges import ObservedOutput, observed_outputs
+from bitwright.quantization.ranges.observers import ObservedValues, Observer
+from bitwright.quantization.ranges.output_ranges import ObservedOutput, observed_outputs
 
 GRANULARITIES = {"channel": 1, "tensor": None}
 """How many output channels share a scale; `group:N` stands for any other number."""

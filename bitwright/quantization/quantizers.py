@@ -13,12 +13,6 @@ from bitwright.problems.errors import InputError, MeasurementError
 from bitwright.problems.precision import FLOAT_BITS, Precision
 from bitwright.problems.variants import check_variant
 from bitwright.quantization.calibration import Calibration
-from bitwright.quantization.clipping import (
-    Scheme,
-    activation_scheme_for,
-    grid_of,
-    keep_everything,
-)
 from bitwright.quantization.grids import (
     LEAST_ACTIVATION_BITS,
     LEAST_WEIGHT_BITS,
@@ -26,7 +20,13 @@ from bitwright.quantization.grids import (
     QuantizationGrid,
     fake_quantize,
 )
-from bitwright.quantization.observers import ObservedValues
+from bitwright.quantization.ranges.clipping import (
+    Scheme,
+    activation_scheme_for,
+    grid_of,
+    keep_everything,
+)
+from bitwright.quantization.ranges.observers import ObservedValues
 
 FLOAT_TYPES = {"float": torch.float16, "bfloat": torch.bfloat16}
 """What 16 bits mean in a precision of this variant."""

@@ -12,7 +12,7 @@ from bitwright.networks import layers_of, read_network
 from bitwright.problems.errors import InputError, MeasurementError
 from bitwright.quantization import calibrate, fake_quantize
 from bitwright.quantization.calibration import channel_axis
-from bitwright.quantization.clipping import WEIGHT_RULES
+from bitwright.quantization.ranges.clipping import WEIGHT_RULES
 
 BITS = [2, 3, 4, 8]
 

@@ -1,0 +1,1 @@
+"""Post-training quantization: what lowers its loss without training."""

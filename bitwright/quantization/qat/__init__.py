@@ -1,0 +1,1 @@
+"""Training, of float networks and of quantized ones (QAT): loop, recipe, estimators."""

@@ -1,0 +1,1 @@
+"""What ranges grids cover: observing values, and clipping rules."""
