@@ -37,9 +37,10 @@ def assembled(
     Points are chosen by what the solver believes of them. One left out is matched by the best of the
     chosen ones that cost no more; where there is none, no epsilon is stated.
     """
-    chosen, left_out = np.arange(len(proposal.losses)), 0.0
+    chosen, left_out, whole = np.arange(len(proposal.losses)), 0.0, True
     if points is not None:
         chosen, left_out = _spread(proposal.cost_values, proposal.losses, points)
+        whole = len(chosen) == len(non_dominated(proposal.cost_values, proposal.losses))
     size = max(_CHOICES_AT_ONCE // len(problem), 1)
     parts = [chosen[k : k + size] for k in range(0, max(len(chosen), 1), size)]
     found = [front_figures(problem, solver, proposal.selections(p), costs) for p in parts]
@@ -54,7 +55,7 @@ def assembled(
     epsilon = (proposal.epsilon or 0.0) + left_out if stated else None
     return ParetoFront(
         problem.name, solver, tuple(costs), values[kept], losses[kept],
-        proposal.exact and left_out == 0, epsilon, configurations,
+        proposal.exact and whole, epsilon, configurations,
     )  # fmt: skip
 
 
@@ -108,4 +109,4 @@ def _spread(
         matched = np.where(no_dearer, front.losses[chosen], np.inf).min(axis=1)
     drop = float((matched - front.losses).max())
     span = float(np.ptp(front.losses))
-    return kept[chosen], drop / span if span else 0.0
+    return kept[chosen], drop / span if span else drop  # without a span 0 or infinite

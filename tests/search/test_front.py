@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from bitwright.problems.precision import Precision
+from bitwright.problems.problem import AllocationProblem, Choice, LayerChoices
 from bitwright.problems.protocols import Effort
 from bitwright.problems.solution import Status
 from bitwright.search.door import front, solve
@@ -176,3 +178,22 @@ def test_figures_of_many_selections_are_those_of_each(problem):
     evaluation = problem.evaluate(selections[0])
     assert losses.tolist() == [evaluation.loss] * 2
     assert values[0, 0] == float(evaluation.costs["c0"])
+
+
+def test_a_front_that_lost_points_of_equal_loss_is_not_the_whole_one():
+    """Two points that cost otherwise and lose the same: one alone is not exact and states no epsilon."""
+    problem = AllocationProblem.from_layers(
+        "equal",
+        [
+            LayerChoices(
+                "only",
+                (
+                    Choice(Precision(1, 2), 0.0, {"c0": 0, "c1": 1}),
+                    Choice(Precision(1, 3), 0.0, {"c0": 1, "c1": 0}),
+                ),
+            )
+        ],
+    )
+    both, one = (front(problem, ["c0", "c1"], FrontSolver(), points=n) for n in (2, 1))
+    assert (len(both), both.exact, both.epsilon) == (2, True, 0.0)
+    assert (len(one), one.exact, one.epsilon) == (1, False, None)
