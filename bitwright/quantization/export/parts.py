@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from bitwright.networks import TracedNetwork, evaluation_mode, layers_of, read_network
-from bitwright.networks.storage import folding_norm
+from bitwright.networks import TRANSPOSED, TracedNetwork, evaluation_mode, layers_of, read_network
+from bitwright.networks.norms import plan_folding
 from bitwright.problems.errors import InputError
 from bitwright.quantization.apply import INPUT_QUANTIZER, AppliedQuantizers, applied_quantizers
+from bitwright.quantization.folding import affine_of, fold_into, without_norms
 from bitwright.quantization.grids import QuantizationGrid
 from bitwright.quantization.quantizers import FloatQuantizer, Quantizer
 from bitwright.quantization.variants import output_quantizers
@@ -97,7 +98,7 @@ def take_apart(
     with evaluation_mode(model), torch.no_grad():
         parts = {name: _parts(model, name, found) for name, found in applied.items()}
         twin = _without_quantizers(model, applied)
-    norms: dict[str, str] = {}
+    norms: Mapping[str, str] = {}
     if fold_norms:
         traced = read_network(twin, inputs, type(model).__name__)
         norms = _fold_norms(twin, traced, parts)
@@ -178,45 +179,22 @@ def _without_quantizers(model: nn.Module, applied: Mapping[str, AppliedQuantizer
 
 def _fold_norms(
     model: nn.Module, traced: TracedNetwork, parts: dict[str, LayerParts]
-) -> dict[str, str]:
+) -> Mapping[str, str]:
     """Fold in place whatever batch norm can be, of quantized and of float layers."""
-    folded: dict[str, str] = {}
-    for name, layer in layers_of(model, traced.description.quantizable_names).items():
-        rank = len(traced.description[name].output_shape)
-        norm_name = folding_norm(model, traced.graph, name, rank)
-        if norm_name is None:
+    folds = plan_folding(model, traced, into_scales=True).folds
+    for name, layer in layers_of(model, folds).items():
+        norm, part = model.get_submodule(folds[name]), parts.get(name)
+        if part is None or not isinstance(part.weight, CodedWeight):
+            fold_into(layer, norm)
             continue
-        factor, bias = _affine_of(model.get_submodule(norm_name), layer.bias)
-        axis = 1 if isinstance(layer, nn.modules.conv._ConvTransposeNd) else 0
-        part = parts.get(name)
-        if part is not None and isinstance(part.weight, CodedWeight):
-            weight = _times(part.weight, factor.numpy(), axis)
-            parts[name] = replace(part, weight=weight)
-            layer.weight = nn.Parameter(torch.from_numpy(weight.values), requires_grad=False)
-        else:
-            shape = [1] * layer.weight.ndim
-            shape[axis] = -1
-            layer.weight = nn.Parameter(layer.weight * factor.reshape(shape), requires_grad=False)
-        layer.bias = nn.Parameter(bias, requires_grad=False)
-        parent, _, child = norm_name.rpartition(".")
-        model.get_submodule(parent)._modules[child] = nn.Identity()
-        folded[name] = norm_name
-    return folded
-
-
-def _affine_of(norm: nn.Module, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Factor and offset per channel that the norm (and the bias before it) amount to."""
-    assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
-    mean, variance = norm.running_mean, norm.running_var
-    assert mean is not None
-    assert variance is not None
-    factor = (variance.double() + norm.eps).rsqrt()
-    if norm.weight is not None:
-        factor = factor * norm.weight.double()
-    offset = ((0 if bias is None else bias.double()) - mean.double()) * factor
-    if norm.bias is not None:
-        offset = offset + norm.bias.double()
-    return factor.float(), offset.float()
+        factor, offset = affine_of(norm, layer.bias)
+        axis = 1 if isinstance(layer, TRANSPOSED) else 0
+        weight = _times(part.weight, factor.float().numpy(), axis)
+        parts[name] = replace(part, weight=weight)
+        layer.weight = nn.Parameter(torch.from_numpy(weight.values), requires_grad=False)
+        layer.bias = nn.Parameter(offset.float(), requires_grad=False)
+    without_norms(model, folds.values())
+    return folds
 
 
 def _times(weight: CodedWeight, factor: NDArray[np.float32], axis: int) -> CodedWeight:
