@@ -209,7 +209,8 @@ def export(
         "files": [str(out)],
     }
     if target == "yaml":
-        grids = grid_figures(chosen.model()[0]) if chosen.work is not None else {}
+        work = chosen.work
+        grids = {} if work is None else grid_figures(chosen.model()[0], work.nonlinear)
         text = bits_to_yaml(Bits(chosen.network, chosen.configuration, grids))
         write_atomic(out, text)
         return document | {"layers": _configured(chosen.configuration)}
@@ -247,6 +248,7 @@ def _with_model(chosen: Chosen, target: str, out: Path, integer_outputs: bool) -
 def _configured(configuration: BitConfiguration) -> dict[str, dict[str, Any]]:
     return {
         name: {"weight_bits": p.weight_bits, "activation_bits": p.activation_bits}
+        | ({"variant": p.variant} if p.variant else {})
         for name, p in configuration.items()
     }
 
@@ -259,6 +261,12 @@ def _described(export: Export) -> dict[str, Any]:
             "activation_bits": one.input_bits,
             "activation_type": one.input_type,
         }
+        | ({} if one.rank is None else {"rank": one.rank})
+        | (
+            {}
+            if one.output is None
+            else dict(zip(("output_bits", "output_type"), one.output, strict=True))
+        )
         for name, one in export.layers.items()
     }
     return {
