@@ -96,6 +96,8 @@ def choose(
     """
     if weights not in WEIGHTS:
         raise InputError(f"weights {weights!r} are unknown; {nearest(weights, WEIGHTS)}")
+    if weights == "ptq" and seed is not None:
+        raise InputError("--seed chooses among trained weights, and goes not with --weights ptq")
     chosen = _chosen(source, point, reporter)
     return chosen if weights == "ptq" else _trained(chosen, seed, required=weights == "qat")
 
@@ -201,7 +203,7 @@ def export(
             f"--to {target} needs the network and its weights: give the run folder, or a solution "
             "inside one"
         )
-    document = {
+    document: dict[str, Any] = {
         "format": FORMAT,
         "target": target,
         "network": chosen.network,
@@ -209,8 +211,10 @@ def export(
         "files": [str(out)],
     }
     if target == "yaml":
-        work = chosen.work
-        grids = {} if work is None else grid_figures(chosen.model()[0], work.nonlinear)
+        grids = {}
+        if (work := chosen.work) is not None:
+            grids = grid_figures(chosen.model()[0], work.nonlinear)
+            document["weights"] = chosen.weights
         text = bits_to_yaml(Bits(chosen.network, chosen.configuration, grids))
         write_atomic(out, text)
         return document | {"layers": _configured(chosen.configuration)}
