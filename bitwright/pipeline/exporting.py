@@ -20,6 +20,7 @@ from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.formats import read_front, read_solution, read_verified, write_atomic
 from bitwright.problems.formats.bits_yaml import Bits, bits_to_yaml
 from bitwright.problems.formats.tensorrt import tensorrt_arguments, tensorrt_precision
+from bitwright.problems.variants import INTEGER, activation_form, svd_rank
 from bitwright.progress import Reporter
 from bitwright.quantization import quantized_copy
 from bitwright.quantization.export import (
@@ -222,7 +223,14 @@ def export(
         write_atomic(out, tensorrt_arguments(chosen.configuration))
         types = {n: {"type": tensorrt_precision(p)} for n, p in chosen.configuration.items()}
         layers = _configured(chosen.configuration)
-        return document | {"layers": {n: entry | types[n] for n, entry in layers.items()}}
+        document["layers"] = {n: entry | types[n] for n, entry in layers.items()}
+        forms = {p.variant for p in chosen.configuration.values()}
+        if any(svd_rank(form) or activation_form(form) == INTEGER for form in forms):
+            document["notes"] = [
+                "TensorRT is not told of factors (svd-K) and rounded outputs (integer); it computes "
+                "them as the ONNX file has them"
+            ]
+        return document
     return document | _with_model(chosen, target, out, integer_outputs)
 
 

@@ -17,8 +17,8 @@ from bitwright.commands import export as export_command
 from bitwright.commands.export import export_text
 from bitwright.cost_models import StoredSize
 from bitwright.pipeline.stages import carry_out
-from bitwright.problems.formats import read_network, read_solution
-from bitwright.problems.formats.answers_json import bits_document
+from bitwright.problems.formats import dump_json, read_network, read_solution
+from bitwright.problems.formats.answers_json import bits_document, solution_document
 from bitwright.problems.formats.bits_yaml import read_bits
 
 from ..pipeline.tiny_run import Lines, config
@@ -156,6 +156,19 @@ def test_other_targets(capsys, finished, tmp_path):
     weight, scales = names["stem.weight"], np.array([o["scale"] for o in tensors["stem.weight"]])
     codes = weight / scales.reshape(-1, 1, 1, 1)
     assert np.abs(codes - codes.round()).max() < 1e-4
+
+
+def test_variants_on_the_command_line(capsys, finished, tmp_path):
+    """Plain YAML keeps the label of a variant; TensorRT's arguments have no word for it, which is noted."""
+    document = solution_document(read_solution(finished / "solutions/small.json"))
+    document["bits"]["head"]["variant"] = "svd-3"
+    alone, out = tmp_path / "alone.json", tmp_path / "b.yaml"
+    alone.write_text(dump_json(document))
+    exported(capsys, alone, "--to", "yaml", "--out", out)
+    assert read_bits(out).configuration["head"].variant == "svd-3"
+    said = exported(capsys, alone, "--to", "tensorrt-precisions", "--out", tmp_path / "p.txt")
+    assert "TensorRT is not told of factors (svd-K)" in said["notes"][0]
+    assert said["layers"]["head"]["variant"] == "svd-3"
 
 
 def test_a_solution_alone(capsys, finished, tmp_path):

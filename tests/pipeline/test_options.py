@@ -25,7 +25,7 @@ from .tiny_run import Lines, config
 TRAINING = {"epochs": 1, "batch_size": 128}
 
 
-def finished(runs: Path, calibration, qat) -> tuple[Path, list]:
+def finished(runs: Path, calibration, qat, **more) -> tuple[Path, list]:
     """A run with these options, without pictures, and what its trainings were called with."""
     trainings, fit = [], measuring.fit
 
@@ -41,14 +41,16 @@ def finished(runs: Path, calibration, qat) -> tuple[Path, list]:
             calibration={"batches": 2} | calibration,
             solutions={"small": {"size_bits": "30%"}},
             verify={"front_points": 0, "uniform": ["w8a8"], "qat": TRAINING | qat},
+            **more,
         )
         return stages.carry_out(settings, runs, Lines()), trainings
 
 
 @pytest.fixture(scope="module")
 def folded(tmp_path_factory):
-    """A run whose batch norms are folded before anything is measured."""
-    return finished(tmp_path_factory.mktemp("runs"), {"fold_batch_norms": True}, {})
+    """A run whose batch norms are folded before anything is measured, and whose head has two factors."""
+    options, pins = {"fold_batch_norms": True}, {"head": "w8a8-svd-3"}
+    return finished(tmp_path_factory.mktemp("runs"), options, {}, pins=pins)
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,7 @@ def test_a_folded_run_is_exported(folded, tmp_path, weights):
     bits = read_solution(folder / "solutions/small.json").configuration
     stored = sum(cost.cost(layer, bits[layer.name]) for layer in network)
     assert document["initializer_bytes"] == stored + cost.fixed_cost(network)
+    assert document["layers"]["head"]["rank"] == 3
     model, _ = chosen.model()
     (images,), _ = next(iter(chosen.work.task.batches("test", batch_size=256)))
     run = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
