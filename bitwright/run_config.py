@@ -181,7 +181,7 @@ class VerifySection(_Section):
     """What is measured for real: named solutions, points of the front, uniform configurations.
 
     Every one is measured on the test split after post-training quantization, improved by the named
-    steps of `bitwright.quantization.post_training` (docs/quantization.md), and, for each seed,
+    steps of `bitwright.quantization.ptq.post_training` (docs/quantization.md), and, for each seed,
     after quantization-aware training by the recipe `qat` (none: PTQ only). `keep_weights` keeps the
     trained networks in the run folder; `jobs` measurements run at a time, with the same figures.
     """

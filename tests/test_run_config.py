@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import yaml
 from PIL import Image
 
 from bitwright.problems import InputError, Precision
+from bitwright.problems.precision import LeastPrecision
+from bitwright.quantization import TrainingRecipe
 from bitwright.run_config import parse_run_config, read_run_config
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -75,6 +78,22 @@ def test_unknown_keys_are_refused_at_every_level(changes, message):
         ({"significance": ["semantc"]}, "unknown significance measure 'semantc'; did you mean 'semantic'?"),
         ({"solver": "exakt"}, "unknown solver 'exakt'; did you mean 'exact'?"),
         ({"calibration__weight_rule": "msee"}, "calibration.weight_rule: weight rule 'msee' is unknown; did you mean 'mse'?"),
+        ({"calibration__weight_rule": "percentile:20"}, "calibration.weight_rule: weight rule 'percentile:20': the percentile must be a number from 50 to 100, got '20'"),
+        ({"calibration__activation_rule": "percentle:99"}, "calibration.activation_rule: activation rule 'percentle:99' is unknown; did you mean 'percentile'?"),
+        ({"calibration__weight_scheme": "affin"}, "calibration.weight_scheme: input should be 'symmetric' or 'affine', got 'affin'"),
+        ({"calibration__weight_granularity": "group:0"}, "calibration.weight_granularity: weight_granularity 'group:0' must be 'tensor', 'channel', or the channels of a group, such as 'group:16'"),
+        ({"calibration__activation_scheme": "afine"}, "calibration.activation_scheme: input should be 'affine' or 'symmetric', got 'afine'"),
+        ({"calibration__activation_ranges": "dynmic"}, "calibration.activation_ranges: input should be 'static' or 'dynamic', got 'dynmic'"),
+        ({"calibration__fold_batch_norms": "maybe"}, "calibration.fold_batch_norms: input should be a valid boolean"),
+        ({"variants": {"hybrid": "chioce"}}, "variants.hybrid: input should be 'off', 'auto' or 'choice', got 'chioce'"),
+        ({"variants": {"svd": [2]}}, "variants.svd.0: input should be less than or equal to 1, got 2"),
+        ({"variants": {"svdd": []}}, "unknown key 'variants.svdd'; did you mean 'svd'?"),
+        ({"verify__qat__estimator": "lsqq"}, "verify.qat: estimator 'lsqq' is unknown; did you mean 'lsq'?"),
+        ({"verify__qat__distilation": 0.5}, "verify.qat: unknown key 'distilation'; did you mean 'distillation'?"),
+        ({"verify__qat__distillation": 2}, "verify.qat: distillation must be from 0 to 1, got 2"),
+        ({"verify__qat__batch_norm_reestimation": -1}, "verify.qat: batch_norm_reestimation must be an integer of at least 0, got -1"),
+        ({"verify__qat__mixed_precision": "bf6"}, "verify.qat: mixed_precision: input should be 'bf16' or 'fp16', got 'bf6'"),
+        ({"verify__qat__weight_average": 1}, "verify.qat: weight_average must be above 0 and below 1, got 1"),
         ({"precisions": ["w4"]}, "precisions.0: a precision is written like 'w4a8' or 'w16a16-float', got 'w4'"),
         ({"precisions": [8]}, "precisions.0: a precision is written like 'w4a8' or 'w16a16-float', got 8"),
         ({"precisions": ["w0a8"]}, "precisions.0: weight_bits must be an integer from 1 to 32, got 0"),
@@ -216,6 +235,38 @@ def test_the_runs_that_come_with_it_parse(tmp_path, monkeypatch):
     vehicles = read_run_config(CONFIGS / "tiny_vehicles.yaml")
     assert vehicles.task.options["folder"] == tmp_path / "tiny_vehicles"
     assert vehicles.pins == {"first": Precision(8, 8)}
+
+
+def test_every_option_is_read():
+    """Calibration, variants, ties, least pins and every setting of QAT come out as they were written."""
+    calibration = {
+        "weight_rule": "percentile:99.9", "activation_rule": "aciq_laplace", "weight_scheme": "affine",
+        "weight_granularity": "group:4", "activation_scheme": "symmetric",
+        "activation_ranges": "dynamic", "fold_batch_norms": True, "batches": 3, "batch_size": 7,
+    }  # fmt: skip
+    qat = {
+        "epochs": 2, "batch_size": 8, "learning_rate": 0.5, "weight_decay": 0.1, "optimizer": "sgd",
+        "schedule": "constant", "warmup": 0.5, "gradient_clip_norm": 2.0, "estimator": "lsq+",
+        "step_learning_rate": 0.25, "alpha_start": 0.1, "alpha_end": 0.9, "dampening": 0.3,
+        "weight_average": 0.5, "batch_norm_reestimation": 4, "distillation": 0.75,
+        "distillation_temperature": 3.0, "early_stop_patience": 5, "mixed_precision": "bf16",
+        "channels_last": True,
+    }  # fmt: skip
+    assert qat.keys() == {field.name for field in fields(TrainingRecipe)}
+    config = parse(
+        calibration=calibration,
+        variants={"hybrid": "choice", "svd": [0.5, 1]},
+        ties=["addition", "hawq_v3"],
+        pins={"first": ">=w8a8", "last": "w8a8"},
+        verify__qat=qat,
+    )
+    assert config.document()["calibration"] == calibration
+    assert asdict(config.verify.qat) == qat
+    assert (config.variants.hybrid, config.variants.svd) == ("choice", (0.5, 1.0))
+    assert config.ties == ("addition", "hawq_v3")
+    assert config.pins == {"first": LeastPrecision(Precision(8, 8)), "last": Precision(8, 8)}
+    printed = yaml.safe_dump(config.document())
+    assert parse_run_config(printed, "/somewhere/run.yaml") == config
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import Any
 from bitwright.commands.shared import answer, seed
 from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.formats import dump_json
+from bitwright.problems.precision import Precision
 from bitwright.text import terminal_width, text_table, wrapped
 
 EXAMPLES = """examples:
@@ -23,14 +24,6 @@ EXAMPLES = """examples:
   bitwright export runs/digits/solutions/small.json --to ort-overrides --out overrides.json
   bitwright export solution.json --to tensorrt-precisions --out precisions.txt
 """
-
-_HEADS = {
-    "weight_bits": "weight bits",
-    "weight_type": "stored as",
-    "activation_bits": "activation bits",
-    "activation_type": "read as",
-    "type": "computed as",
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,10 +75,10 @@ def run(options: argparse.Namespace) -> int:
 
 def export_text(document: Mapping[str, Any]) -> str:
     """The bits of every layer as they are stored, the sizes, and what should be known."""
-    layers = document["layers"]
-    columns = list(next(iter(layers.values())))
-    rows = [[name, *(str(entry[c]) for c in columns)] for name, entry in layers.items()]
-    table = text_table(["layer", *(_HEADS[c] for c in columns)], rows, terminal_width())
+    cells = {name: _cells(entry) for name, entry in document["layers"].items()}
+    columns = list(dict.fromkeys(column for row in cells.values() for column in row))
+    rows = [[name, *(row.get(column, "-") for column in columns)] for name, row in cells.items()]
+    table = text_table(["layer", *columns], rows, terminal_width())
     lines = []
     if "file_bytes" in document:
         lines.append(
@@ -97,3 +90,28 @@ def export_text(document: Mapping[str, Any]) -> str:
     lines += [f"{note}." for note in document.get("notes", ())]
     lines.append(f"Written: {', '.join(document['files'])}")
     return "\n\n".join([table, "\n".join(map(wrapped, lines))])
+
+
+def _cells(entry: Mapping[str, Any]) -> dict[str, str]:
+    """What the table says of a layer, by column."""
+    if "weight_type" not in entry:
+        precision = Precision(
+            entry["weight_bits"], entry["activation_bits"], entry.get("variant", "")
+        )
+        computed = {"computed as": entry["type"]} if "type" in entry else {}
+        return {"bits": precision.label} | computed
+    cells = {
+        "weights": _held(entry["weight_bits"], entry["weight_type"]),
+        "inputs": _held(entry["activation_bits"], entry["activation_type"]),
+    }
+    if "rank" in entry:
+        cells["rank"] = str(entry["rank"])
+    if "output_bits" in entry:
+        cells["outputs"] = _held(entry["output_bits"], entry["output_type"])
+    return cells
+
+
+def _held(bits: int, kind: str) -> str:
+    """Codes and the type that holds them: `int8`, or `3 bits in int4`."""
+    is_whole = int("".join(filter(str.isdigit, kind))) == bits
+    return kind if is_whole else f"{bits} bits in {kind}"

@@ -63,7 +63,7 @@ def read_network(
             f"network {name!r} is itself a layer without a name; wrap it in nn.Sequential"
         )
     traced = describe(name, trace.graph, trace.calls, module_followers(model), ties)
-    return replace(traced, description=with_storage(model, traced.description, traced.graph))
+    return replace(traced, description=with_storage(model, traced))
 
 
 def describe(

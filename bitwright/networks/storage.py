@@ -9,24 +9,24 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bitwright.networks.layers import LAYER_TYPES, TRANSPOSED, Layer
+from bitwright.networks.norms import plan_folding
 
 if TYPE_CHECKING:
-    from bitwright.networks.flow import Graph
+    from bitwright.networks.reading import TracedNetwork
     from bitwright.problems.network import NetworkDescription
 
 FLOAT_BYTES = 4
 
 
-def with_storage(
-    model: nn.Module, description: NetworkDescription, graph: Graph
-) -> NetworkDescription:
+def with_storage(model: nn.Module, traced: TracedNetwork) -> NetworkDescription:
     """The description with the sizes that an exported file has beside the weights.
 
-    A batch norm that can be folded into its layer is counted as the layer's bias.
+    A batch norm that can be folded into quantized layers is counted as their biases.
     """
     modules = dict(model.named_modules())
-    layers, apart = [], 0
-    for layer in description:
+    folds = plan_folding(model, traced, into_scales=True).folds
+    layers, apart = [], sum(_state_bytes(modules[norm]) for norm in set(folds.values()))
+    for layer in traced.description:
         module = modules.get(layer.name)
         apart += FLOAT_BYTES * layer.parameters
         if not isinstance(module, LAYER_TYPES):
@@ -34,14 +34,12 @@ def with_storage(
             continue
         biases = 0 if module.bias is None else module.bias.numel()
         apart += FLOAT_BYTES * biases
-        norm = folding_norm(model, graph, layer.name, len(layer.output_shape))
-        if norm is not None:
-            apart += _state_bytes(modules[norm])
-            biases = _norm(modules[norm]).num_features
+        if layer.name in folds:
+            biases = _channels(modules[folds[layer.name]])
         channels = weight_channels(module)
         layers.append(replace(layer, bias_parameters=biases, weight_channels=channels))
     other = max(_state_bytes(model) - apart, 0)
-    return replace(description, layers=tuple(layers), other_bytes=other)
+    return replace(traced.description, layers=tuple(layers), other_bytes=other)
 
 
 def weight_channels(layer: Layer) -> int:
@@ -55,42 +53,9 @@ def weight_channels(layer: Layer) -> int:
     return layer.weight.shape[0]
 
 
-def folding_norm(model: nn.Module, graph: Graph, layer: str, output_rank: int) -> str | None:
-    """The batch norm that can be folded into the layer: it alone reads it, and nothing else.
-
-    Of a transposed convolution with groups, and of a `Linear` whose output has another rank than 2,
-    the norm's channels are not those of the weights, and nothing folds.
-    """
-    module = model.get_submodule(layer)
-    if isinstance(module, TRANSPOSED) and module.groups > 1:
-        return None
-    if isinstance(module, nn.Linear) and output_rank != 2:
-        return None
-    calls = _nodes_of(graph, layer)
-    readers = {reader for node in calls for reader in graph.successors(node)}
-    norms = {graph.nodes[reader]["module"] for reader in readers}
-    if len(norms) != 1 or len(readers) != len(calls):
-        return None
-    (norm,) = norms
-    if norm is None or not isinstance(model.get_submodule(norm), _BatchNorm):
-        return None
-    has_statistics = _norm(model.get_submodule(norm)).running_mean is not None
-    sources = {
-        source
-        for node in _nodes_of(graph, norm)
-        for source in graph.predecessors(node)
-        if not graph.nodes[source].get("constant", False)
-    }
-    return norm if has_statistics and sources <= set(calls) else None
-
-
-def _nodes_of(graph: Graph, module: str) -> list[int]:
-    return [node for node, data in graph.nodes(data=True) if data["module"] == module]
-
-
-def _norm(module: nn.Module) -> _BatchNorm:
-    assert isinstance(module, _BatchNorm)
-    return module
+def _channels(norm: nn.Module) -> int:
+    assert isinstance(norm, _BatchNorm)
+    return norm.num_features
 
 
 def _state_bytes(module: nn.Module) -> int:

@@ -20,6 +20,7 @@ from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.formats import read_front, read_solution, read_verified, write_atomic
 from bitwright.problems.formats.bits_yaml import Bits, bits_to_yaml
 from bitwright.problems.formats.tensorrt import tensorrt_arguments, tensorrt_precision
+from bitwright.problems.variants import INTEGER, activation_form, svd_rank
 from bitwright.progress import Reporter
 from bitwright.quantization.export import (
     Export,
@@ -87,6 +88,8 @@ def choose(
     """
     if weights not in WEIGHTS:
         raise InputError(f"weights {weights!r} are unknown; {nearest(weights, WEIGHTS)}")
+    if weights == "ptq" and seed is not None:
+        raise InputError("--seed chooses among trained weights, and goes not with --weights ptq")
     chosen = _chosen(source, point, reporter)
     return chosen if weights == "ptq" else _trained(chosen, seed, required=weights == "qat")
 
@@ -192,7 +195,7 @@ def export(
             f"--to {target} needs the network and its weights: give the run folder, or a solution "
             "inside one"
         )
-    document = {
+    document: dict[str, Any] = {
         "format": FORMAT,
         "target": target,
         "network": chosen.network,
@@ -200,7 +203,10 @@ def export(
         "files": [str(out)],
     }
     if target == "yaml":
-        grids = grid_figures(chosen.model()[0]) if chosen.work is not None else {}
+        grids = {}
+        if (work := chosen.work) is not None:
+            grids = grid_figures(chosen.model()[0], work.nonlinear)
+            document["weights"] = chosen.weights
         text = bits_to_yaml(Bits(chosen.network, chosen.configuration, grids))
         write_atomic(out, text)
         return document | {"layers": _configured(chosen.configuration)}
@@ -208,7 +214,14 @@ def export(
         write_atomic(out, tensorrt_arguments(chosen.configuration))
         types = {n: {"type": tensorrt_precision(p)} for n, p in chosen.configuration.items()}
         layers = _configured(chosen.configuration)
-        return document | {"layers": {n: entry | types[n] for n, entry in layers.items()}}
+        document["layers"] = {n: entry | types[n] for n, entry in layers.items()}
+        forms = {p.variant for p in chosen.configuration.values()}
+        if any(svd_rank(form) or activation_form(form) == INTEGER for form in forms):
+            document["notes"] = [
+                "TensorRT is not told of factors (svd-K) and rounded outputs (integer); it computes "
+                "them as the ONNX file has them"
+            ]
+        return document
     return document | _with_model(chosen, target, out, integer_outputs)
 
 
@@ -238,6 +251,7 @@ def _with_model(chosen: Chosen, target: str, out: Path, integer_outputs: bool) -
 def _configured(configuration: BitConfiguration) -> dict[str, dict[str, Any]]:
     return {
         name: {"weight_bits": p.weight_bits, "activation_bits": p.activation_bits}
+        | ({"variant": p.variant} if p.variant else {})
         for name, p in configuration.items()
     }
 
@@ -250,6 +264,12 @@ def _described(export: Export) -> dict[str, Any]:
             "activation_bits": one.input_bits,
             "activation_type": one.input_type,
         }
+        | ({} if one.rank is None else {"rank": one.rank})
+        | (
+            {}
+            if one.output is None
+            else dict(zip(("output_bits", "output_type"), one.output, strict=True))
+        )
         for name, one in export.layers.items()
     }
     return {

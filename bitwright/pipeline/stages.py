@@ -37,7 +37,10 @@ class Stage:
 
 STAGES = (
     Stage("train", "train the float network", ("task", "training", "seed", "threads"), (), train),
-    Stage("read", "read the network", ("name", "task", "pins", "ties", "seed"), (), read),
+    Stage(
+        "read", "read the network",
+        ("name", "task", "calibration", "pins", "ties", "seed"), (), read,
+    ),
     Stage("mine", "find the critical classes", ("critical",), ("train",), mine),
     Stage(
         "score", "measure significance",

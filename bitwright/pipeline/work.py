@@ -72,15 +72,20 @@ class Work:
         """A fresh copy of the trained float network, in evaluation mode, folded where so configured."""
         model = self.fresh_model()
         model.load_state_dict(load_file(self.folder / FLOAT_WEIGHTS))
-        if self.config.calibration.fold_batch_norms:
-            model = fold_batch_norms(model, self.read_network())
-        return model.eval()
+        return self._folded(model).eval()
 
     def read_network(self) -> TracedNetwork:
-        """Run the network once and describe it, pins included."""
+        """Run the network once and describe it, folded where so configured, pins included."""
         config, inputs = self.config, self.task.example_inputs()
-        traced = read_network(self.fresh_model(), inputs, config.name, ties=config.ties)
+        model = self._folded(self.fresh_model())
+        traced = read_network(model, inputs, config.name, ties=config.ties)
         return TracedNetwork(pin(traced.description, config.pins), traced.graph)
+
+    def _folded(self, model: nn.Module) -> nn.Module:
+        if not self.config.calibration.fold_batch_norms:
+            return model
+        traced = read_network(model, self.task.example_inputs(), self.config.name)
+        return fold_batch_norms(model, traced)
 
     @cached_property
     def network(self) -> NetworkDescription:

@@ -152,6 +152,16 @@ def output_quantizers(model: nn.Module) -> dict[str, Quantizer]:
     return found
 
 
+def without_output_quantizers(model: nn.Module) -> None:
+    """Round no output any more: for copies of a model, which no configuration can be removed from."""
+    for name in output_quantizers(model):
+        module = model.get_submodule(name)
+        del module._modules[OUTPUT_QUANTIZER]
+        for key, hook in list(module._forward_hooks.items()):
+            if hook is _with_quantized_output:
+                del module._forward_hooks[key]
+
+
 def quantize_output(module: nn.Module, quantizer: Quantizer, undo: ExitStack) -> None:
     """Round what the module puts out, until `undo` is closed."""
     tensor = next(module.parameters(), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import pytest
 import torch
 import yaml
 
+from bitwright.commands import export as export_command
+from bitwright.commands.export import export_text
 from bitwright.cost_models import StoredSize
 from bitwright.pipeline.stages import carry_out
-from bitwright.problems.formats import read_network, read_solution
-from bitwright.problems.formats.answers_json import bits_document
+from bitwright.problems.formats import dump_json, read_network, read_solution
+from bitwright.problems.formats.answers_json import bits_document, solution_document
 from bitwright.problems.formats.bits_yaml import read_bits
 
 from ..pipeline.tiny_run import Lines, config
@@ -76,6 +79,40 @@ def test_text(capsys, finished, tmp_path):
     assert text.endswith(f"Written: {out}\n")
 
 
+def stored(bits, kind, activation_bits=8, **more):
+    """What is said of a layer that is stored."""
+    return {"weight_bits": bits, "weight_type": kind, "activation_bits": activation_bits, "activation_type": "uint8"} | more  # fmt: skip
+
+
+def test_the_table_fits_eighty_columns(monkeypatch):
+    """Of twenty layers with long names, variants and all, every line fits, and codes name their type."""
+    monkeypatch.setattr(export_command, "terminal_width", lambda: 80)
+    layers = {
+        f"features.{i}.conv.block{i}.depthwise_convolution": stored(*kind, rank=12)
+        for i, kind in enumerate([(2, "int2"), (3, "int4"), (8, "int8", 6), (32, "float32")] * 5)
+    }
+    layers["stem"] = stored(16, "bfloat16", output_bits=5, output_type="uint8")
+    lines = export_text({"layers": layers, "files": ["net.onnx"]}).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split() == ["layer", "weights", "inputs", "rank", "outputs"]
+    columns = [[cell.strip() for cell in re.split(r"  +", line)[1:]] for line in lines[2:23]]
+    assert columns[:4] == [
+        ["int2", "uint8", "12", "-"],
+        ["3 bits in int4", "uint8", "12", "-"],
+        ["int8", "6 bits in uint8", "12", "-"],
+        ["float32", "uint8", "12", "-"],
+    ]
+    assert columns[-1] == ["bfloat16", "uint8", "-", "5 bits in uint8"]
+    assert all("..." in line.split()[0] for line in lines[2:22])
+
+
+def test_the_table_of_bits():
+    """Where nothing is stored, layers have their label, and the type that TensorRT computes in."""
+    entry = {"weight_bits": 4, "activation_bits": 8, "variant": "svd-3+hybrid", "type": "int8"}
+    text = export_text({"layers": {"fc": entry}, "files": ["p.txt"]})
+    assert text.splitlines()[2].split() == ["fc", "w4a8-svd-3+hybrid", "int8"]
+
+
 def test_a_point_of_the_run(capsys, finished, tmp_path):
     """A number counts the verified points, a name is one of them or a solution; without them, front points."""
     points = json.loads((finished / "verified.json").read_text())["points"]
@@ -120,6 +157,19 @@ def test_other_targets(capsys, finished, tmp_path):
     weight, scales = names["stem.weight"], np.array([o["scale"] for o in tensors["stem.weight"]])
     codes = weight / scales.reshape(-1, 1, 1, 1)
     assert np.abs(codes - codes.round()).max() < 1e-4
+
+
+def test_variants_on_the_command_line(capsys, finished, tmp_path):
+    """Plain YAML keeps the label of a variant; TensorRT's arguments have no word for it, which is noted."""
+    document = solution_document(read_solution(finished / "solutions/small.json"))
+    document["bits"]["head"]["variant"] = "svd-3"
+    alone, out = tmp_path / "alone.json", tmp_path / "b.yaml"
+    alone.write_text(dump_json(document))
+    exported(capsys, alone, "--to", "yaml", "--out", out)
+    assert read_bits(out).configuration["head"].variant == "svd-3"
+    said = exported(capsys, alone, "--to", "tensorrt-precisions", "--out", tmp_path / "p.txt")
+    assert "TensorRT is not told of factors (svd-K)" in said["notes"][0]
+    assert said["layers"]["head"]["variant"] == "svd-3"
 
 
 def test_a_solution_alone(capsys, finished, tmp_path):

@@ -14,6 +14,7 @@ from bitwright.problems.formats.json_text import Place, naming, read_text
 from bitwright.problems.precision import Precision
 
 FORMAT = "bitwright-bits/1"
+_SIDES = ("weight", "left", "right", "input", "output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,17 @@ class GridFigures:
 
 @dataclass(frozen=True, slots=True)
 class LayerGrids:
-    """The grids of a layer; None for a side that has none, or whose grid is not known."""
+    """The grids of a layer; None for a side that has none, or whose grid is not known.
+
+    A weight of variant `svd-K` is the product of two, `left` of shape (m, K) and `right` of shape
+    (K, n), and has a grid for each instead of `weight`. `output` is that of variant `integer`.
+    """
 
     weight: GridFigures | None = None
     input: GridFigures | None = None
+    left: GridFigures | None = None
+    right: GridFigures | None = None
+    output: GridFigures | None = None
 
 
 @dataclass(frozen=True)
@@ -76,9 +84,7 @@ def bits_to_yaml(bits: Bits) -> str:
             entry["variant"] = precision.variant
         grids = bits.grids.get(name, LayerGrids())
         entry |= {
-            side: _figures(grid)
-            for side, grid in (("weight", grids.weight), ("input", grids.input))
-            if grid is not None
+            side: _figures(grid) for side in _SIDES if (grid := getattr(grids, side)) is not None
         }
         layers[name] = entry
     document = {"format": FORMAT, "network": bits.network, "layers": layers}
@@ -136,14 +142,13 @@ def _Loader() -> Any:  # noqa: N802 - stands for a class, made where yaml is imp
 
 
 def _layer(place: Place) -> tuple[Precision, LayerGrids]:
-    place.keys(("weight_bits", "activation_bits"), ("variant", "weight", "input"))
+    place.keys(("weight_bits", "activation_bits"), ("variant", *_SIDES))
     variant = place["variant"].text() if "variant" in place else ""
     with naming(place.source, place.path):
         precision = Precision(
             place["weight_bits"].integer(), place["activation_bits"].integer(), variant
         )
-    sides = (_grid(place[side]) if side in place else None for side in ("weight", "input"))
-    return precision, LayerGrids(*sides)
+    return precision, LayerGrids(**{side: _grid(place[side]) for side in _SIDES if side in place})
 
 
 def _grid(place: Place) -> GridFigures:

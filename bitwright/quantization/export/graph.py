@@ -81,6 +81,14 @@ class Graph:
         """Insert a node behind a node."""
         self.nodes.insert(self._place(node) + 1, added)
 
+    def replace(self, node: Any, tensor: str) -> None:
+        """Let whoever reads the node's result read another tensor, and so the node be unused."""
+        result = node.output[0]
+        for reader in self.nodes:
+            reader.input[:] = [tensor if name == result else name for name in reader.input]
+        # What leaves the network keeps its name.
+        node.CopyFrom(self.node("Identity", [tensor], result))
+
     def _place(self, node: Any) -> int:
         return next(i for i, known in enumerate(self.nodes) if known.output == node.output)
 

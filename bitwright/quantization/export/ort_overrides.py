@@ -10,13 +10,9 @@ import numpy as np
 from torch import nn
 
 from bitwright.problems.errors import InputError
-from bitwright.quantization.export.graph import (
-    Graph,
-    LayerNode,
-    float_graph,
-    require,
-)
-from bitwright.quantization.export.parts import CodedWeight, LayerParts, take_apart
+from bitwright.quantization.export.codes import CodedWeight, FactoredWeight
+from bitwright.quantization.export.graph import Graph, LayerNode, float_graph, require
+from bitwright.quantization.export.parts import DynamicRange, LayerParts, take_apart
 from bitwright.quantization.export.qdq import calls_of, opset_of
 from bitwright.quantization.export.report import Export, Stored
 from bitwright.quantization.export.types import IntegerType, code_bits, integer_type
@@ -45,6 +41,11 @@ def export_overrides(model: nn.Module, inputs: tuple[Any, ...]) -> Overrides:
     `take_apart` refuses.
     """
     parts = take_apart(model, inputs)
+    if parts.outputs:
+        raise InputError(
+            f"layer {next(iter(parts.outputs))!r}: ONNX Runtime's quantizer chooses itself which "
+            "outputs it rounds; variant 'integer' cannot be told to it"
+        )
     opset = max(map(opset_of, parts.layers.values()))
     graph = float_graph(parts.model, parts.inputs, opset=opset, dynamic_batch=True)
     tensors: dict[str, list[dict[str, Any]]] = {}
@@ -93,9 +94,13 @@ def _of_layer(call: LayerNode, part: LayerParts) -> dict[str, list[dict[str, Any
 def _integer_sides(part: LayerParts) -> tuple[CodedWeight, QuantizationGrid]:
     if isinstance(part.weight, CodedWeight) and isinstance(part.input, QuantizationGrid):
         return part.weight, part.input
-    raise InputError(
-        f"layer {part.name!r}: ONNX Runtime's quantizer takes layers that have integers on both sides"
-    )
+    if isinstance(part.weight, FactoredWeight):
+        reason = "layers with one weight; this one has two factors ('svd-K')"
+    elif isinstance(part.input, DynamicRange):
+        reason = "layers whose inputs have fixed ranges"
+    else:
+        reason = "layers that have integers on both sides"
+    raise InputError(f"layer {part.name!r}: ONNX Runtime's quantizer takes {reason}")
 
 
 @dataclass(frozen=True)

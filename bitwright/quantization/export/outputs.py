@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from bitwright.networks import evaluation_mode, layers_of
 from bitwright.problems.errors import MeasurementError
+from bitwright.quantization.export.codes import CodedWeight
 from bitwright.quantization.export.graph import Graph, LayerNode
-from bitwright.quantization.export.parts import CodedWeight, LayerParts, NetworkParts
+from bitwright.quantization.export.parts import LayerParts, NetworkParts
 from bitwright.quantization.export.types import integer_type, raw_bytes
 from bitwright.quantization.grids import QuantizationGrid, affine_grid
 

@@ -14,12 +14,17 @@ _TYPE_BITS = {"float32": 32, "float16": 16, "bfloat16": 16}
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Bits of a layer's codes, and the types that hold them; 32 and 16 with a floating-point type."""
+    """Bits of a layer's codes, and the types that hold them; 32 and 16 with a floating-point type.
+
+    `rank` is that of a weight in two factors, `output` bits and type of an output that is rounded.
+    """
 
     weight_bits: int
     weight_type: str
     input_bits: int
     input_type: str
+    rank: int | None = None
+    output: tuple[int, str] | None = None
 
     @property
     def is_wider(self) -> bool:
@@ -29,6 +34,7 @@ class Stored:
             for bits, kind in (
                 (self.weight_bits, self.weight_type),
                 (self.input_bits, self.input_type),
+                *([] if self.output is None else [self.output]),
             )
         )
 

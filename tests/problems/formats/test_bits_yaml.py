@@ -17,13 +17,23 @@ from bitwright.problems.formats.bits_yaml import (
 BITS = Bits(
     "net",
     BitConfiguration(
-        {"0": Precision(4, 8), "head": Precision(16, 16, "float"), "fc": Precision(32, 32)}
+        {
+            "0": Precision(4, 8),
+            "head": Precision(16, 16, "float"),
+            "fc": Precision(32, 32),
+            "factors": Precision(4, 8, "svd-2+integer"),
+        }
     ),
     {
         "0": LayerGrids(
             GridFigures((0.1, 1e-30, 3.4e38), (0, 0, 0), -7, 7, 0),
             GridFigures((1 / 3,), (12,), 0, 255),
-        )
+        ),
+        "factors": LayerGrids(
+            left=GridFigures((0.5, 0.25, 2.0), (0, 0, 0), -7, 7, 0),
+            right=GridFigures((0.5, 0.75), (0, 0), -7, 7, 0),
+            output=GridFigures((0.125,), (3,), 0, 255),
+        ),
     },
 )
 

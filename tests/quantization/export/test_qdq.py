@@ -23,7 +23,7 @@ from bitwright.quantization import (
     fit,
     quantized_copy,
 )
-from bitwright.quantization.export import export_qdq
+from bitwright.quantization.export import export_overrides, export_qdq, export_qonnx, grid_figures
 from bitwright.tasks.digits import Digits
 from bitwright.tasks.models import CompactResNet
 
@@ -168,6 +168,59 @@ def test_grids_that_cannot_be_held_are_refused(every):
     side.input_quantizer = Quantizer()
     with pytest.raises(InputError, match="layer 'side': its input has no fixed grid"):
         export_qdq(quantized, inputs)
+
+
+@pytest.fixture(scope="module")
+def dynamic(every):
+    """The network with dynamic ranges at some bits, after a call, by the scheme."""
+    model, inputs, network, _ = every
+
+    def of(label, scheme="affine"):
+        options = {"activation_ranges": "dynamic", "activation_scheme": scheme}
+        quantized = uniform(model, network, calibrate(model, network, [inputs], **options), label)
+        with torch.no_grad():
+            quantized(*inputs)
+        return quantized
+
+    return of
+
+
+@pytest.mark.parametrize("label", ["w8a8", "w4a8", pytest.param("w2a8", marks=pytest.mark.slow)])
+def test_dynamic_ranges_follow_each_run(every, dynamic, label):
+    """Inputs a hundred times as large are rounded over their own range, optimised or not, as in torch."""
+    quantized = dynamic(label)
+    export = export_qdq(quantized, every[1])
+    onnx.checker.check_model(export.proto, full_check=True)
+    for factor in (1, 100):
+        images = factor * every[1][0]
+        with torch.no_grad():
+            expected = quantized(images).numpy()
+        for optimised in (False, True):
+            (found,) = outputs(export.proto, images, optimised=optimised)
+            assert np.abs(found - expected).max() <= 0.01 * np.abs(expected).max()
+    kinds = [node.op_type for node in export.proto.graph.node]
+    assert kinds.count("DynamicQuantizeLinear") == 10
+    assert "QuantizeLinear" not in kinds
+
+
+@pytest.mark.parametrize(("label", "scheme"), [("w8a4", "affine"), ("w8a8", "symmetric")])
+def test_other_dynamic_ranges_are_refused(every, dynamic, label, scheme):
+    """ONNX has one operator for dynamic ranges: 8 bits, affine; all else is one line with the layer."""
+    bits = label[-1]
+    message = f"layer 'stem': its input has a dynamic range, {scheme} in {bits} bits; ONNX finds"
+    with pytest.raises(InputError, match=message):
+        export_qdq(dynamic(label, scheme), every[1])
+
+
+def test_dynamic_ranges_elsewhere(every, dynamic):
+    """QONNX and ONNX Runtime's own quantizer have no such thing; in plain figures there is no grid."""
+    quantized = dynamic("w8a8")
+    with pytest.raises(InputError, match="layer 'stem': QONNX has no quantizer with a dynamic"):
+        export_qonnx(quantized, every[1])
+    with pytest.raises(InputError, match=r"layer 'stem': ONNX Runtime's .* have fixed ranges"):
+        export_overrides(quantized, every[1])
+    grids = grid_figures(quantized)
+    assert all(grid.input is None and grid.weight is not None for grid in grids.values())
 
 
 def test_what_torch_cannot_export_is_named():

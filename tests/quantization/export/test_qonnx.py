@@ -16,9 +16,11 @@ from bitwright.quantization import calibrate, quantized_copy
 from bitwright.quantization.export import export_qonnx
 from bitwright.tasks.models import CompactResNet
 
+from .qonnx_running import executed, known_version  # noqa: F401 - a fixture
 from .running import every_layer, uniform
 
 pytestmark = [
+    pytest.mark.usefixtures("known_version"),
     # qonnx builds on older releases of numpy and onnx.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -39,28 +41,6 @@ def compact():
     calibration = calibrate(model, network, [inputs])
     quantized = quantized_copy(model, configuration, calibration)
     return quantized, inputs, network, configuration, export_qonnx(quantized, inputs)
-
-
-@pytest.fixture(autouse=True)
-def _known_version(monkeypatch):
-    """Versions that ONNX Runtime knows: qonnx gives every node a model of the newest one."""
-    from qonnx.core import onnx_exec
-
-    make = onnx_exec.qonnx_make_model
-    monkeypatch.setattr(
-        onnx_exec, "qonnx_make_model", lambda *a, **k: make(*a, **{**k, "ir_version": 10})
-    )
-
-
-def executed(proto, image):
-    """What qonnx computes."""
-    from qonnx.core import onnx_exec
-    from qonnx.core.modelwrapper import ModelWrapper
-    from qonnx.transformation.infer_shapes import InferShapes
-
-    model = ModelWrapper(copy.deepcopy(proto)).transform(InferShapes())
-    (found,) = onnx_exec.execute_onnx(model, {model.graph.input[0].name: image.numpy()}).values()
-    return found
 
 
 def bit_operations(proto):

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from bitwright.networks import read_network
-from bitwright.quantization.ptq.folding import fold_batch_norms, plan_folding
+from bitwright.networks.norms import plan_folding
+from bitwright.quantization.ptq.folding import fold_batch_norms
 
 
 def lived(model):
