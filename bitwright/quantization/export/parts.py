@@ -17,8 +17,9 @@ from bitwright.networks import TracedNetwork, evaluation_mode, layers_of, read_n
 from bitwright.networks.storage import folding_norm
 from bitwright.problems.errors import InputError
 from bitwright.quantization.apply import INPUT_QUANTIZER, AppliedQuantizers, applied_quantizers
+from bitwright.quantization.channels import layer_modules
 from bitwright.quantization.grids import QuantizationGrid
-from bitwright.quantization.quantizers import FloatQuantizer, Quantizer
+from bitwright.quantization.quantizers import FloatQuantizer, OperandQuantizers, Quantizer
 from bitwright.quantization.variants import output_quantizers
 
 _OFF_GRID = 0.01
@@ -93,6 +94,11 @@ def take_apart(
         raise InputError(
             f"the output of {rounded!r} is rounded (variant 'integer'), which no export shows yet; "
             "export a configuration with 'hybrid' or plain precisions"
+        )
+    if computed := next((m for m in model.modules() if isinstance(m, OperandQuantizers)), None):
+        raise InputError(
+            f"layer {computed.layer!r} is computed by a function, which no export shows yet; "
+            "export a configuration that leaves it in float32 (w32a32)"
         )
     with evaluation_mode(model), torch.no_grad():
         parts = {name: _parts(model, name, found) for name, found in applied.items()}
@@ -181,7 +187,7 @@ def _fold_norms(
 ) -> dict[str, str]:
     """Fold in place whatever batch norm can be, of quantized and of float layers."""
     folded: dict[str, str] = {}
-    for name, layer in layers_of(model, traced.description.quantizable_names).items():
+    for name, layer in layer_modules(model, traced.description.quantizable_names).items():
         rank = len(traced.description[name].output_shape)
         norm_name = folding_norm(model, traced.graph, name, rank)
         if norm_name is None:
