@@ -173,9 +173,7 @@ def test_products_that_change_places_stay_in_float32():
     class Twice(nn.Module):
         def __init__(self):
             super().__init__()
-            self.inner = functional(
-                lambda m, x: x @ m.w if x.sum() > 0 else x, lambda m, x: x @ x
-            )
+            self.inner = functional(lambda m, x: x @ m.w if x.sum() > 0 else x, lambda m, x: x @ x)
 
         def forward(self, x):
             return self.inner(self.inner(x) * 0)
