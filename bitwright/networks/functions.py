@@ -22,7 +22,6 @@ Place = tuple[int, str]
 
 PRODUCTS: dict[str, tuple[Place, Place]] = {
     "matmul": ((0, "input"), (1, "other")),
-    "rmatmul": ((1, "other"), (0, "self")),
     "mm": ((0, "input"), (1, "mat2")),
     "bmm": ((0, "input"), (1, "mat2")),
     "addmm": ((1, "mat1"), (2, "mat2")),

@@ -96,7 +96,10 @@ def follow_functions(
     if not layers:
         return
     modules = dict(model.named_modules())
-    scopes: dict[str, list[_Followed]] = {}
+    # Under a mode these make no nested tensors, on which attention has no functions to follow.
+    scopes: dict[str, list[_Followed]] = {
+        name: [] for name, module in modules.items() if isinstance(module, nn.TransformerEncoder)
+    }
     for name, (call, change) in layers.items():
         owner = None
         if call.module not in modules:

@@ -342,6 +342,37 @@ def test_short_floats_and_dynamic_ranges(label):
         assert torch.allclose((grid.quant_min - grid.zero_point) * grid.scale, low, rtol=0.02)
 
 
+class Padded(nn.Module):
+    """An encoder that torch would run on nested tensors, and attention that returns its weights."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2)
+        self.cross = nn.MultiheadAttention(16, 2, kdim=8, vdim=4, add_bias_kv=True)
+
+    def forward(self, x):
+        padding = torch.zeros(x.shape[:2], dtype=torch.bool)
+        padding[0, 3:] = True
+        x = self.encoder(x, src_key_padding_mask=padding).masked_fill(padding[..., None], 0)
+        mask = nn.Transformer.generate_square_subsequent_mask(len(x))
+        return self.cross(x, x[..., :8], x[..., :4], attn_mask=mask)[0]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")  # torch's own
+def test_padding_and_masks():
+    """Padded batches, masks, keys of another size: 16 bits compute what torch does in float32."""
+    model = Padded()
+    network, calibration, x = prepared(model, 3, 5, 16)
+    cross = ("q_proj_weight", "k_proj_weight", "v_proj_weight", "matmul", "matmul_1", "out_proj")
+    assert set(network.names) > {f"cross.{name}" for name in cross}
+    assert network.quantizable_names == network.names
+    expected = model(x)
+    with apply_configuration(model, uniform(network, "w16a16"), calibration):
+        torch.testing.assert_close(model(x), expected, rtol=0, atol=1e-3)
+        assert set(applied_quantizers(model)) == set(network.names)
+
+
 def test_a_float_pin_beside_quantized_layers_is_kept():
     """Attention's layers in float32 compute as ever beside quantized modules."""
     model = encoder()
