@@ -28,9 +28,6 @@ from bitwright.networks.products import MacCounter
 from bitwright.networks.tensors import tensors_in
 from bitwright.problems.network import FunctionCall
 
-_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-"""Modules that may run whatever is put into them, so that no quantizer can be."""
-
 
 @dataclass
 class _Scope:
@@ -63,7 +60,7 @@ class Trace(TorchFunctionMode):
         held = Counter(id(p) for m in model.modules() for p in m._parameters.values())
         self._shared = {name for key, name in self._names.items() if held[key] > 1}
         self._modules = {name for name, _ in model.named_modules()}
-        self._containers = {name for name, m in model.named_modules() if isinstance(m, _CONTAINERS)}
+        self._closed = {name for name, module in model.named_modules() if _is_closed(module)}
         self._macs = MacCounter()
         self._scopes = [_Scope("")]
         self._inside: list[tuple[Versions, int]] = []  # what open operations read, macs before
@@ -105,7 +102,7 @@ class Trace(TorchFunctionMode):
         if macs and node is not None:
             place = FunctionCall(scope.name, function=kind, number=number)
             computation = of_function(place, args, kwargs, self._flow.weights_of, self._parameters)
-            if computation.weights & self._shared or scope.name in self._containers:
+            if computation.weights & self._shared or scope.name in self._closed:
                 computation = replace(computation, quantizable=False, function=None)
             self._add_call(node, None, macs, computation, result)
         return result
@@ -200,6 +197,15 @@ def _is_one_operation(module: nn.Module) -> bool:
     if isinstance(module, LAYER_TYPES):
         return True
     return type(module).__module__.startswith("torch.nn.") and not any(module.children())
+
+
+def _is_closed(module: nn.Module) -> bool:
+    """Whether no quantizer of a function can be put into the module.
+
+    It may run whatever is put into it, or its forward was replaced on the object.
+    """
+    containers = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+    return isinstance(module, containers) or "forward" in vars(module)
 
 
 @contextmanager

@@ -98,7 +98,9 @@ def follow_functions(
     modules = dict(model.named_modules())
     # Under a mode these make no nested tensors, on which attention has no functions to follow.
     scopes: dict[str, list[_Followed]] = {
-        name: [] for name, module in modules.items() if isinstance(module, nn.TransformerEncoder)
+        name: []
+        for name, module in modules.items()
+        if isinstance(module, nn.TransformerEncoder) and "forward" not in vars(module)
     }
     for name, (call, change) in layers.items():
         owner = None

@@ -167,6 +167,22 @@ def test_what_is_not_known_again_stays_in_float32(calls):
     assert layers.quantizable_names == ()
 
 
+def test_functions_where_no_quantizer_can_be_put_stay_in_float32():
+    """A container runs what is put into it, and a replaced forward is not the class's."""
+
+    class Squared(nn.Sequential):
+        def forward(self, x):
+            x = super().forward(x)
+            return x @ x
+
+    x = (torch.randn(3, 3),)
+    assert read_network(Squared(nn.Linear(3, 3)), x).description.quantizable_names == ("0",)
+    model = functional(lambda m, x: m.lin(x) @ m.w)
+    assert read_network(model, x).description.quantizable_names == ("lin", "w")
+    model.forward = model.forward
+    assert read_network(model, x).description.quantizable_names == ("lin",)
+
+
 def test_products_that_change_places_stay_in_float32():
     """Where a module's second run calls a function more often, its products have no fixed number."""
 
