@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from itertools import chain
 from typing import Any
@@ -15,6 +16,8 @@ from bitwright.problems.solution import Solution
 from bitwright.quantization import Calibration, calibrate, quantized_copy
 from bitwright.quantization.ranges.first_batch import calibrate_weights
 from bitwright.quantization.variants import outputs_to_observe
+
+_PRODUCT = re.compile(r"(matmul|attention)(_\d+)?_*")
 
 
 def quantized_model(
@@ -33,6 +36,7 @@ def quantized_model(
             "the solution has no configuration to apply; look at its status and explanation"
         )
     if batches is None:
+        _require_modules(model, configuration)
         calibration: Calibration = calibrate_weights(
             model, configuration, weight_rule=weight_rule, activation_rule=activation_rule
         )
@@ -53,3 +57,20 @@ def quantized_model(
         observe_outputs=outputs_to_observe(traced, configuration),
     )
     return quantized_copy(model, configuration, calibration, estimator=estimator)
+
+
+def _require_modules(model: nn.Module, configuration: BitConfiguration) -> None:
+    """Refuse layers that functions compute: without a run nobody knows where."""
+    modules = dict(model.named_modules())
+    for name, precision in configuration.items():
+        if precision.is_float32:
+            continue
+        place, _, last = name.rpartition(".")
+        outer = modules.get(place)
+        of_attention = isinstance(outer, nn.MultiheadAttention)  # which calls no module in it
+        is_parameter = isinstance(getattr(outer, last, None), nn.Parameter)
+        if of_attention or is_parameter or (outer and _PRODUCT.fullmatch(last)):
+            raise InputError(
+                f"layer {name!r} is computed by a function; give batches, so that the network is "
+                "run and read"
+            )

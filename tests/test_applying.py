@@ -100,3 +100,17 @@ def test_sides_left_in_float_need_no_batch(model, inputs):
     copy = bitwright.apply(model, weights_only)
     assert all(found.input is None for found in applied_quantizers(copy).values())
     assert torch.equal(copy(inputs), bitwright.apply(model, weights_only, [(inputs,)])(inputs))
+
+
+@pytest.mark.parametrize("name", ["0.self_attn.in_proj_weight", "0.self_attn.out_proj", "0.matmul"])
+def test_layers_of_functions_need_batches(name):
+    """Without a run nobody knows where they are computed; with batches they are quantized."""
+    model = nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)).eval()
+    bits = bitwright.BitConfiguration({name: Precision(4, 8)})
+    with pytest.raises(InputError, match=f"layer '{name}' is computed by a function; give batches"):
+        bitwright.apply(model, bits)
+    if name != "0.matmul":
+        x = torch.randn(2, 5, 8)
+        twin = bitwright.apply(model, bits, [(x,)], estimator="lsq")
+        assert list(applied_quantizers(twin)) == [name]
+        assert not torch.equal(twin.eval()(x), model(x))

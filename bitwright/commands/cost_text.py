@@ -22,7 +22,10 @@ def network_text(
         parts.append(_ties(network))
     if fixed := len(network) - len(network.quantizable_names):
         parts.append(
-            wrapped(f"* {fixed} stay in float32: no quantizer carries them out; their costs are so")
+            wrapped(
+                f"* {fixed} stay in float32: no quantizer carries them out (recurrent modules, "
+                "computed weights, einsum: docs/networks.md says which); their costs are so"
+            )
         )
     parts.append(_costs(costs, pins))
     return "\n\n".join(parts)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from bitwright.networks.flow import Source
+from bitwright.networks.functions import ATTENTION, OPERANDS, PRODUCTS, argument, axis_in
 from bitwright.networks.layers import (
     FUNCTIONS,
     LAYER_TYPES,
@@ -20,6 +21,7 @@ from bitwright.networks.layers import (
     layer_kind,
 )
 from bitwright.networks.tensors import tensors_in
+from bitwright.problems.network import FunctionCall
 
 Weights = frozenset[str]
 """Names of the Parameters that hold a layer's weights."""
@@ -32,8 +34,8 @@ class LayerCall:
     """One call of a layer: its node in the graph, what it reads, and its multiply-adds.
 
     `weights` names the Parameters that hold its weights, `parameters` counts them. `quantizable`
-    says whether the call ran a module whose weight and input can be replaced. `source` is where
-    its input comes from.
+    says whether its weight and input, or both operands, can be replaced; `function` by what a call
+    of a function is known again. `source` is where its input comes from.
     """
 
     node: int
@@ -47,6 +49,7 @@ class LayerCall:
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     geometry: Geometry
+    function: FunctionCall | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Computation:
     parameters: int
     quantizable: bool = False
     geometry: Geometry = NO_GEOMETRY
+    function: FunctionCall | None = None
 
 
 def of_module(module: nn.Module, input_: Tensor, names: Mapping[int, str]) -> Computation:
@@ -87,7 +91,7 @@ def _weights_of_module(module: nn.Module) -> list[nn.Parameter]:
 
 
 def of_function(
-    function: str,
+    place: FunctionCall,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     weights_of: Callable[[Tensor], Weights | None],
@@ -95,8 +99,10 @@ def of_function(
 ) -> Computation:
     """A functional call: known by its weight, or a product of two activations.
 
-    `weights_of` says which of the `parameters` a tensor comes from, None where data is in it.
+    `place` names the function and where it is called. `weights_of` says which of the `parameters` a
+    tensor comes from, None where data is in it.
     """
+    function = place.function
     operands = list(tensors_in((args, kwargs)))[function in _WITH_A_SUMMAND :]
     if function in FUNCTIONS:
         kind, weight = FUNCTIONS[function], args[1] if len(args) > 1 else kwargs["weight"]
@@ -107,8 +113,32 @@ def of_function(
         if kind == "Linear":
             geometry = Geometry(weight.shape[0], weight.shape[1], groups=1)
     weights = frozenset[str]() if weight is None else weights_of(weight) or frozenset[str]()
+    known: FunctionCall | None = None
+    if weights and kind in FUNCTIONS.values():
+        known = _call_with_weight(place, weight, weights, geometry, parameters)
+    elif not weights and (function in PRODUCTS or function == ATTENTION):
+        read = (argument(operand, args, kwargs) for operand in OPERANDS[function])
+        known = None if any(weights_of(tensor) for tensor in read) else place
     count = sum(parameters[name].numel() for name in weights)
-    return Computation(kind, input_, weights, count, geometry=geometry)
+    return Computation(kind, input_, weights, count, known is not None, geometry, known)
+
+
+def _call_with_weight(
+    place: FunctionCall,
+    weight: Tensor,
+    weights: Weights,
+    geometry: Geometry,
+    parameters: Mapping[str, Tensor],
+) -> FunctionCall | None:
+    """What the call is known by; None where the weight is not one Parameter as it is stored."""
+    if len(weights) != 1 or weight.ndim < 2:
+        return None
+    (name,) = weights
+    axis = 0 if place.function in FUNCTIONS else 1
+    if place.function.startswith("conv_transpose"):
+        axis = 0 if geometry.groups == geometry.in_channels else 1
+    stored = axis_in(parameters[name], weight, axis)
+    return None if stored is None else FunctionCall(place.module, name, stored)
 
 
 def _product(

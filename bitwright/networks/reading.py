@@ -16,7 +16,7 @@ from bitwright.networks.storage import with_storage
 from bitwright.networks.ties import DEFAULT_TIES, find_ties
 from bitwright.networks.trace import Trace
 from bitwright.problems.errors import InputError
-from bitwright.problems.network import LayerDescription, NetworkDescription
+from bitwright.problems.network import FunctionCall, LayerDescription, NetworkDescription
 
 if TYPE_CHECKING:
     from bitwright.networks.flow import Graph
@@ -70,10 +70,11 @@ def describe(
     name: str, graph: Graph, calls: Sequence[LayerCall], follower: Follower, ties: Iterable[str]
 ) -> TracedNetwork:
     """Put together what is known of every layer from its calls and the graph."""
+    fixed = _not_quantizable(graph, calls)
+    calls = [replace(call, quantizable=call.name not in fixed) for call in calls]
     by_layer: dict[str, list[LayerCall]] = {}
     for call in calls:
         by_layer.setdefault(call.name, []).append(call)
-    fixed = _not_quantizable(calls)
     counted: set[str] = set()
     layers = []
     for of_layer in by_layer.values():
@@ -89,7 +90,8 @@ def describe(
                 input_shape=first.input_shape,
                 output_shape=first.output_shape,
                 fused=fused_modules(graph, [call.node for call in of_layer], follower),
-                quantizable=first.name not in fixed,
+                quantizable=first.quantizable,
+                function=first.function if first.quantizable else None,
                 **asdict(first.geometry),
             )
         )
@@ -98,9 +100,24 @@ def describe(
     )
 
 
-def _not_quantizable(calls: Sequence[LayerCall]) -> set[str]:
-    """Layers that a call shows as such, and those that share a weight with one."""
+def _not_quantizable(graph: Graph, calls: Sequence[LayerCall]) -> set[str]:
+    """Layers that a call shows as such, and those that share a weight with one.
+
+    A function's call must be known again: it is the same in every call of the layer, its own, and its
+    weight belongs to no module that computes with it too.
+    """
     fixed = {call.name for call in calls if not call.quantizable}
+    modules = {data["module"] for _, data in graph.nodes(data=True)} - {None}
+    layer_of: dict[FunctionCall | None, str] = {}
+    function_of: dict[str, FunctionCall | None] = {}
+    for call in calls:
+        known = call.function
+        if function_of.setdefault(call.name, known) != known:
+            fixed.add(call.name)
+        if known is not None and layer_of.setdefault(known, call.name) != call.name:
+            fixed |= {call.name, layer_of[known]}
+        if known is not None and known.parameter.rpartition(".")[0] in modules:
+            fixed.add(call.name)
     while True:
         weights = {w for call in calls if call.name in fixed for w in call.weights}
         more = {call.name for call in calls if call.weights & weights}

@@ -30,7 +30,12 @@ def with_storage(model: nn.Module, traced: TracedNetwork) -> NetworkDescription:
         module = modules.get(layer.name)
         apart += FLOAT_BYTES * layer.parameters
         if not isinstance(module, LAYER_TYPES):
-            layers.append(layer)
+            if layer.function is not None and layer.function.parameter:
+                weight = model.get_parameter(layer.function.parameter)
+                channels = weight.shape[layer.function.channel_axis]
+                layers.append(replace(layer, weight_channels=channels))
+            else:
+                layers.append(layer)
             continue
         biases = 0 if module.bias is None else module.bias.numel()
         apart += FLOAT_BYTES * biases

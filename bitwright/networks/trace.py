@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from types import FunctionType
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch.nn.functional as F  # noqa: N812 - its customary name
@@ -22,18 +21,21 @@ from torch.overrides import TorchFunctionMode
 
 from bitwright.networks.calls import Computation, LayerCall, of_function, of_module
 from bitwright.networks.flow import Flow, Source, Versions, versions
+from bitwright.networks.functions import OPERANDS, UNFOLDED_ATTENTION, function_name
 from bitwright.networks.kinds import keeps_grid
 from bitwright.networks.layers import LAYER_TYPES
 from bitwright.networks.products import MacCounter
 from bitwright.networks.tensors import tensors_in
+from bitwright.problems.network import FunctionCall
 
 
 @dataclass
 class _Scope:
-    """A module at work, and how many products without weights it has computed so far."""
+    """A module at work: how many products without weights it has computed, and calls by function."""
 
     name: str
     products: Counter[str] = field(default_factory=Counter)
+    calls: Counter[str] = field(default_factory=Counter)
 
 
 class Trace(TorchFunctionMode):
@@ -55,7 +57,10 @@ class Trace(TorchFunctionMode):
         self.graph = self._flow.graph
         self._parameters = dict(model.named_parameters())
         self._names = {id(p): name for name, p in self._parameters.items()}
+        held = Counter(id(p) for m in model.modules() for p in m._parameters.values())
+        self._shared = {name for key, name in self._names.items() if held[key] > 1}
         self._modules = {name for name, _ in model.named_modules()}
+        self._closed = {name for name, module in model.named_modules() if _is_closed(module)}
         self._macs = MacCounter()
         self._scopes = [_Scope("")]
         self._inside: list[tuple[Versions, int]] = []  # what open operations read, macs before
@@ -84,14 +89,21 @@ class Trace(TorchFunctionMode):
             return func(*args, **kwargs)
         if func is F.multi_head_attention_forward:
             with self:
-                return _UNFOLDED_ATTENTION(*args, **kwargs)
-        read, before = versions((args, kwargs)), self._macs.total
+                return UNFOLDED_ATTENTION(*args, **kwargs)
+        kind, read, before = function_name(func), versions((args, kwargs)), self._macs.total
+        scope = self._scopes[-1]
+        number = scope.calls[kind]
+        if kind in OPERANDS:
+            scope.calls[kind] += 1
         result = func(*args, **kwargs)
-        kind, macs = _function_name(func), self._macs.total - before
+        macs = self._macs.total - before
         grid = keeps_grid(kind, kwargs.get("mode", args[3] if len(args) > 3 else None))
         node = self._flow.record(read, result, self._attributes(kind, None, grid))
         if macs and node is not None:
-            computation = of_function(kind, args, kwargs, self._flow.weights_of, self._parameters)
+            place = FunctionCall(scope.name, function=kind, number=number)
+            computation = of_function(place, args, kwargs, self._flow.weights_of, self._parameters)
+            if computation.weights & self._shared or scope.name in self._closed:
+                computation = replace(computation, quantizable=False, function=None)
             self._add_call(node, None, macs, computation, result)
         return result
 
@@ -164,6 +176,7 @@ class Trace(TorchFunctionMode):
                 weights=computation.weights,
                 parameters=computation.parameters,
                 quantizable=computation.quantizable,
+                function=computation.function,
                 source=self._input_source(node, computation.input),
                 input_shape=tuple(computation.input.shape),
                 output_shape=tuple(next(tensors_in(result)).shape),
@@ -186,6 +199,15 @@ def _is_one_operation(module: nn.Module) -> bool:
     return type(module).__module__.startswith("torch.nn.") and not any(module.children())
 
 
+def _is_closed(module: nn.Module) -> bool:
+    """Whether no quantizer of a function can be put into the module.
+
+    It may run whatever is put into it, or its forward was replaced on the object.
+    """
+    containers = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+    return isinstance(module, containers) or "forward" in vars(module)
+
+
 @contextmanager
 def _hooks(
     module: nn.Module, before: Callable[..., None], after: Callable[..., None]
@@ -199,22 +221,3 @@ def _hooks(
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _unfolded(function: FunctionType) -> FunctionType:
-    """A copy of one of torch's Python functions whose inner calls are seen one by one."""
-    scope = {**function.__globals__, "has_torch_function": lambda _: False}
-    return FunctionType(
-        function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
-    )
-
-
-_UNFOLDED_ATTENTION = _unfolded(F.multi_head_attention_forward)  # type: ignore[arg-type]
-
-
-def _function_name(func: Callable[..., Any]) -> str:
-    """Name of a torch function; `add` for `add_`, `T` for the getter of `Tensor.T`."""
-    name: str = func.__name__
-    if name == "__get__":
-        name = func.__self__.__name__  # type: ignore[attr-defined]
-    return name.strip("_")

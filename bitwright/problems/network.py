@@ -11,6 +11,29 @@ from bitwright.problems.ties import Tie
 
 
 @dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """Where a function, not a module, computes a layer, and by what the call is known again.
+
+    `module` is the innermost module at work. A layer with a weight is known by the `parameter` that
+    holds it, whose output channels run along `channel_axis`. A product of activations has none and
+    is known by the `function` and how many calls of it the module has made before (`number`).
+    """
+
+    module: str
+    parameter: str = ""
+    channel_axis: int = 0
+    function: str = ""
+    number: int = 0
+
+    def __post_init__(self) -> None:
+        if bool(self.parameter) == bool(self.function):
+            raise InputError("a call of a function is known by its parameter or its function")
+        for field in ("channel_axis", "number"):
+            if getattr(self, field) < 0:
+                raise InputError(f"{field} must not be negative, got {getattr(self, field)}")
+
+
+@dataclass(frozen=True, slots=True)
 class LayerDescription:
     """One layer that computes with weights, as seen in one run of the network.
 
@@ -18,8 +41,10 @@ class LayerDescription:
     multiply-adds of one run, summed over all calls of a shared module. Shapes include the batch.
     `fused` names the modules that run together with the layer (batch norm, activation);
     `pinned` is the one precision that the layer must take, `least` the bits that it must have on
-    either side, or None. A layer that is not `quantizable` stays in float32: a functional call, or a
-    product of activations, which has no weights. `in_channels`, `out_channels`, `kernel`, `stride`
+    either side, or None. A layer that is not `quantizable` stays in float32, such as a recurrent
+    module. `function` says where a function computes the layer; None for a module. The second
+    operand of a product of activations, which has no weights, stands where weights stand.
+    `in_channels`, `out_channels`, `kernel`, `stride`
     and `groups` are what tables of measured costs are keyed by; None or empty where they say nothing.
     `bias_parameters` counts its biases once a batch norm that can be is folded into it, and
     `weight_channels` the scales of weights that are quantized per channel.
@@ -42,6 +67,7 @@ class LayerDescription:
     groups: int | None = None
     bias_parameters: int = 0
     weight_channels: int = 0
+    function: FunctionCall | None = None
 
     def __post_init__(self) -> None:
         if not self.name:

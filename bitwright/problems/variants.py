@@ -73,8 +73,12 @@ def most_useful_rank(outputs: int, inputs: int) -> int:
 
 
 def matrix_shape(layer: LayerDescription) -> tuple[int, int] | None:
-    """Outputs and inputs of a fully connected layer; None for any other layer."""
-    if layer.kind != "Linear" or not (layer.output_shape and layer.input_shape):
+    """Outputs and inputs of a fully connected module; None for any other layer."""
+    if (
+        layer.function is not None
+        or layer.kind != "Linear"
+        or not (layer.output_shape and layer.input_shape)
+    ):
         return None
     return layer.output_shape[-1], layer.input_shape[-1]
 

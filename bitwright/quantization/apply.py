@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from torch import nn
-from torch.nn.utils import parametrize
 
 from bitwright.networks import Layer, layers_of
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError
+from bitwright.problems.network import FunctionCall
 from bitwright.quantization.calibration import Calibration
+from bitwright.quantization.functions import INPUT, follow_functions
 from bitwright.quantization.qat.estimators import estimator_named, trained_by
-from bitwright.quantization.quantizers import IntegerQuantizer, Quantizer, layer_quantizers
+from bitwright.quantization.quantizers import (
+    IntegerQuantizer,
+    OperandQuantizers,
+    Quantizer,
+    layer_quantizers,
+    operand_quantizers,
+    weight_quantizer,
+)
 from bitwright.quantization.ranges.first_batch import FirstBatchCalibration, FirstBatchQuantizer
 from bitwright.quantization.variants import quantize_output, variant_quantizers
+from bitwright.quantization.weights import quantize_weights, quantized_weights_in
 
 INPUT_QUANTIZER = "input_quantizer"
 """Name of the submodule that quantizes the input of its layer."""
+
+OPERAND_QUANTIZERS = "operand_quantizers"
+"""Names of submodules that quantize what a function reads begin so."""
 
 
 class AppliedConfiguration:
@@ -58,32 +71,44 @@ def apply_configuration(
     if any(isinstance(module, Quantizer) for module in model.modules()):
         raise InputError("the model is already quantized; remove that configuration first")
     # What stays in float32 need not be a module, such as a product of activations.
-    layers = layers_of(model, [name for name, p in configuration.items() if not p.is_float32])
+    chosen = {name: p for name, p in configuration.items() if not p.is_float32}
+    functions = {n: calibration.functions[n] for n in chosen if n in calibration.functions}
+    layers = layers_of(model, [name for name in chosen if name not in functions])
     quantizers = {
         name: layer_quantizers(name, precision, calibration)
         for name, precision in configuration.items()
+        if name not in calibration.functions
     }
-    variants = {
-        name: variant_quantizers(name, precision, calibration)
-        for name, precision in configuration.items()
-    }
+    variants = {n: variant_quantizers(n, p, calibration) for n, p in configuration.items()}
     with ExitStack() as undo:
+        weights: dict[str, Quantizer | None] = {}
         for name, layer in layers.items():
             variant_weight, output_quantizer = variants[name]
-            weight_quantizer = variant_weight or trained_by(makers.weight, quantizers[name][0])
+            weights[f"{name}.weight"] = variant_weight or trained_by(
+                makers.weight, quantizers[name][0]
+            )
             input_quantizer = trained_by(makers.activation, quantizers[name][1])
             if isinstance(calibration, FirstBatchCalibration) and isinstance(
                 input_quantizer, IntegerQuantizer
             ):
                 bits = configuration[name].activation_bits
                 input_quantizer = FirstBatchQuantizer(input_quantizer, calibration, name, bits)
-            if weight_quantizer is not None:
-                _quantize_weight(name, layer, weight_quantizer, undo)
             if input_quantizer is not None:
                 _quantize_input(layer, input_quantizer, undo)
             if output_quantizer is not None:
                 observed = calibration.outputs[name]
                 quantize_output(model.get_submodule(observed.module), output_quantizer, undo)
+        operands: dict[str, OperandQuantizers] = {}
+        for name, call in functions.items():
+            if call.parameter:
+                weight = weight_quantizer(name, chosen[name], calibration)
+                weights[call.parameter] = trained_by(makers.weight, weight)
+            found = operand_quantizers(name, chosen[name], calibration)
+            operands[name] = OperandQuantizers(
+                name, {key: trained_by(makers.activation, q) for key, q in found.items()}
+            )
+        quantize_weights(model, weights, undo)
+        _quantize_operands(model, functions, operands, undo)
         return AppliedConfiguration(configuration, undo.pop_all())
 
 
@@ -105,46 +130,33 @@ def quantized_copy(
 
 @dataclass(frozen=True, eq=False)
 class AppliedQuantizers:
-    """The quantizers at work on one layer; None for a side that stays in float32."""
+    """The quantizers at work on one layer; None for a side that stays in float32.
+
+    `operands` are those of what a function reads besides its input, such as the right operand of a
+    product of activations, by the names of `bitwright.quantization.functions`.
+    """
 
     weight: Quantizer | None
     input: Quantizer | None
+    operands: Mapping[str, Quantizer] = field(default_factory=dict)
 
 
 def applied_quantizers(model: nn.Module) -> dict[str, AppliedQuantizers]:
     """The quantizers of a quantized model, by layer, in their present state; empty for a float one."""
-    found = {}
+    weights: dict[str, Quantizer] = {}
+    read: dict[str, dict[str, Quantizer]] = {}
     for name, module in model.named_modules():
-        weight = None
-        if parametrize.is_parametrized(module, "weight"):
-            quantizer = module.parametrizations.weight[0]
-            weight = quantizer if isinstance(quantizer, Quantizer) else None
-        input_ = module._modules.get(INPUT_QUANTIZER)
-        if weight is not None or input_ is not None:
-            found[name] = AppliedQuantizers(weight, cast("Quantizer | None", input_))
-    return found
-
-
-def _quantize_weight(name: str, layer: Layer, quantizer: Quantizer, undo: ExitStack) -> None:
-    plain, order = type(layer), list(layer._parameters)
-    if "weight" not in order or parametrize.is_parametrized(layer):
-        raise InputError(
-            f"layer {name!r}: its weight is computed (weight norm, a parametrization); "
-            "make it a plain parameter first"
-        )
-    parametrize.register_parametrization(layer, "weight", quantizer.to(layer.weight.device))
-
-    def restore() -> None:
-        # Not `remove_parametrizations`: it edits the class that copies of the layer share, and
-        # puts the weight behind the bias.
-        weight = layer.get_parameter("parametrizations.weight.original")
-        layer.__class__ = plain
-        del layer.parametrizations
-        layer.weight = weight
-        for key in order:
-            layer._parameters[key] = layer._parameters.pop(key)
-
-    undo.callback(restore)
+        for weight in quantized_weights_in(name, module):
+            weights[weight.layer] = weight.quantizer
+            read.setdefault(weight.layer, {})
+        if isinstance(module, OperandQuantizers):
+            read.setdefault(module.layer, {}).update(module.quantizers)
+        elif (input_ := module._modules.get(INPUT_QUANTIZER)) is not None:
+            read.setdefault(name, {})[INPUT] = cast("Quantizer", input_)
+    return {
+        layer: AppliedQuantizers(weights.get(layer), operands.pop(INPUT, None), operands)
+        for layer, operands in read.items()
+    }
 
 
 def _quantize_input(layer: Layer, quantizer: Quantizer, undo: ExitStack) -> None:
@@ -162,3 +174,20 @@ def _with_quantized_input(
     if args:
         return (quantizer(args[0]), *args[1:]), kwargs
     return args, {**kwargs, "input": quantizer(kwargs["input"])}
+
+
+def _quantize_operands(
+    model: nn.Module,
+    functions: Mapping[str, FunctionCall],
+    operands: Mapping[str, OperandQuantizers],
+    undo: ExitStack,
+) -> None:
+    """Put the quantizers of functions' operands into the modules that call them, and follow these."""
+    tensor = next(model.parameters(), None)
+    for name, quantizers in operands.items():
+        module = model.get_submodule(functions[name].module)
+        key = f"{OPERAND_QUANTIZERS}/{name.replace('.', '/')}"
+        module.add_module(key, quantizers if tensor is None else quantizers.to(tensor.device))
+        undo.callback(module._modules.pop, key)
+    followed = {name: (functions[name], operands[name].change) for name in functions}
+    follow_functions(model, followed, undo)

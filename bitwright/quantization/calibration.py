@@ -10,9 +10,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from bitwright.networks import TRANSPOSED, Layer, evaluation_mode, failures_reported, layers_of
+from bitwright.networks import TRANSPOSED, Layer, layers_of
 from bitwright.problems.errors import InputError, MeasurementError, nearest
-from bitwright.problems.network import NetworkDescription
+from bitwright.problems.network import FunctionCall, NetworkDescription
+from bitwright.quantization.functions import INPUT
 from bitwright.quantization.grids import QuantizationGrid
 from bitwright.quantization.ranges.clipping import (
     Scheme,
@@ -20,7 +21,8 @@ from bitwright.quantization.ranges.clipping import (
     find_rule,
     grid_of,
 )
-from bitwright.quantization.ranges.observers import ObservedValues, Observer
+from bitwright.quantization.ranges.input_ranges import observe_inputs
+from bitwright.quantization.ranges.observers import ObservedValues
 from bitwright.quantization.ranges.output_ranges import ObservedOutput, observed_outputs
 
 GRANULARITIES = {"channel": 1, "tensor": None}
@@ -39,7 +41,8 @@ class Calibration:
     """The grids of a network's weights and layer inputs, at any bit-width.
 
     Weights are those of the moment of calibration, by layer, with the channels first. Grids are
-    made when first asked for. The options are those of `calibrate`.
+    made when first asked for. The options are those of `calibrate`. `functions` says which layers
+    functions compute; `operands` holds what these read besides their input, by layer and operand.
     """
 
     weight_rule: str
@@ -55,6 +58,10 @@ class Calibration:
         default_factory=dict, init=False, repr=False
     )
     outputs: Mapping[str, ObservedOutput] = field(default_factory=dict, repr=False, kw_only=True)
+    functions: Mapping[str, FunctionCall] = field(default_factory=dict, repr=False, kw_only=True)
+    operands: Mapping[tuple[str, str], ObservedValues] = field(
+        default_factory=dict, repr=False, kw_only=True
+    )
 
     def __post_init__(self) -> None:
         find_rule("weight", self.weight_rule)
@@ -67,7 +74,7 @@ class Calibration:
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the calibrated layers."""
-        return tuple(self.weights)
+        return tuple(dict.fromkeys([*self.weights, *self.functions]))
 
     def weight_grid(self, layer: str, bits: int) -> QuantizationGrid:
         """Grid of the layer's weights; by default symmetric, with one scale per output channel."""
@@ -80,6 +87,15 @@ class Calibration:
         """
         return self._cached("activation", layer, bits, self._make_activation_grid)
 
+    def operand_grid(self, layer: str, operand: str, bits: int) -> QuantizationGrid:
+        """Grid of what a function reads, by the rule of activations, one scale for the tensor.
+
+        `operand` is one of `bitwright.quantization.functions.operands_of` the call.
+        """
+        if operand == INPUT:
+            return self.activation_grid(layer, bits)
+        return self._cached(operand, layer, bits, partial(self._make_operand_grid, operand))
+
     def grid_of_values(self, values: ObservedValues, bits: int) -> QuantizationGrid:
         """Grid of any observed activations by the calibration's rule and scheme."""
         scheme = activation_scheme_for(self.activation_scheme, values)
@@ -89,14 +105,16 @@ class Calibration:
     def _cached(
         self, side: str, layer: str, bits: int, make: Callable[[str, int], QuantizationGrid]
     ) -> QuantizationGrid:
-        if layer not in self.weights:
-            raise InputError(f"layer {layer!r} was not calibrated; {nearest(layer, self.weights)}")
+        if layer not in self.weights and layer not in self.functions:
+            raise InputError(f"layer {layer!r} was not calibrated; {nearest(layer, self.layers)}")
         key = (side, layer, bits)
         if key not in self._grids:
             self._grids[key] = make(layer, bits)
         return self._grids[key]
 
     def _make_weight_grid(self, layer: str, bits: int) -> QuantizationGrid:
+        if layer not in self.weights:
+            raise InputError(f"layer {layer!r} is a product of activations and has no weights")
         rule, scheme = find_rule("weight", self.weight_rule), self.weight_scheme
         rows = self.weights[layer].flatten(1)
         size = group_size(self.weight_granularity)
@@ -118,6 +136,11 @@ class Calibration:
         if layer not in self.inputs:
             raise MeasurementError(f"layer {layer!r} did not run on any calibration batch")
         return self.grid_of_values(self.inputs[layer], bits)
+
+    def _make_operand_grid(self, operand: str, layer: str, bits: int) -> QuantizationGrid:
+        if (layer, operand) not in self.operands:
+            raise MeasurementError(f"layer {layer!r} did not run on any calibration batch")
+        return self.grid_of_values(self.operands[layer, operand], bits)
 
 
 def calibrate(
@@ -145,21 +168,36 @@ def calibrate(
     too. The model runs in evaluation mode and is left as it was. Raises `MeasurementError` on NaN or
     infinity, with the layer's name, and `InputError` for an option that is unknown.
     """
-    layers = layers_of(model, network.quantizable_names)
+    functions = {layer.name: layer.function for layer in network if layer.function is not None}
+    layers = layers_of(model, [n for n in network.quantizable_names if n not in functions])
+    weights = {
+        name: _channels_first(name, la.weight, channel_axis(la)) for name, la in layers.items()
+    }
+    axes = {name: channel_axis(layer) for name, layer in layers.items()}
+    for name, call in functions.items():
+        if call.parameter:
+            parameter, axes[name] = model.get_parameter(call.parameter), call.channel_axis
+            weights[name] = _channels_first(name, parameter, call.channel_axis)
     calibration = Calibration(
         weight_rule=weight_rule,
         activation_rule=activation_rule,
-        weights={name: _channels_first(name, layer) for name, layer in layers.items()},
-        channel_axes={name: channel_axis(layer) for name, layer in layers.items()},
+        weights=weights,
+        channel_axes=axes,
         inputs={},
         weight_scheme=weight_scheme,
         weight_granularity=weight_granularity,
         activation_scheme=activation_scheme,
         activation_ranges=activation_ranges,
+        functions=functions,
     )
     with observed_outputs(model, observe_outputs or {}) as outputs:
-        inputs = _observe_inputs(model, network.name, layers, batches)
-    return replace(calibration, inputs=inputs, outputs=outputs)
+        inputs = observe_inputs(model, network.name, layers, functions, batches)
+    return replace(
+        calibration,
+        inputs={name: values for (name, operand), values in inputs.items() if operand == INPUT},
+        operands={key: values for key, values in inputs.items() if key[1] != INPUT},
+        outputs=outputs,
+    )
 
 
 def group_size(granularity: str) -> int | None:
@@ -187,38 +225,8 @@ def channel_axis(layer: Layer) -> int:
     return 0 if layer.groups == layer.in_channels else 1
 
 
-def _channels_first(name: str, layer: Layer) -> Tensor:
-    weight = layer.weight.detach()
+def _channels_first(name: str, parameter: Tensor, axis: int) -> Tensor:
+    weight = parameter.detach()
     if not weight.isfinite().all():
         raise MeasurementError(f"layer {name!r}: its weights hold NaN or infinity")
-    return weight.clone().movedim(channel_axis(layer), 0)
-
-
-def _observe_inputs(
-    model: nn.Module,
-    network: str,
-    layers: Mapping[str, Layer],
-    batches: Iterable[tuple[Any, ...]],
-) -> dict[str, ObservedValues]:
-    observers = {name: Observer() for name in layers}
-    handles = [
-        layer.register_forward_pre_hook(partial(_observe, name, observers[name]), with_kwargs=True)
-        for name, layer in layers.items()
-    ]
-    try:
-        with evaluation_mode(model):
-            for inputs in batches:
-                with failures_reported(network, inputs):
-                    model(*inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
-    results = {name: observer.result() for name, observer in observers.items()}
-    return {name: observed for name, observed in results.items() if observed is not None}
-
-
-def _observe(name: str, observer: Observer, _: nn.Module, args: Any, kwargs: Any) -> None:
-    try:
-        observer.update(args[0] if args else kwargs["input"])
-    except ValueError as error:
-        raise MeasurementError(f"layer {name!r}: its input holds {error}") from error
+    return weight.clone().movedim(axis, 0)

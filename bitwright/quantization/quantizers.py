@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from bitwright.problems.errors import InputError, MeasurementError
 from bitwright.problems.precision import FLOAT_BITS, Precision
 from bitwright.problems.variants import check_variant
 from bitwright.quantization.calibration import Calibration
+from bitwright.quantization.functions import operands_of
 from bitwright.quantization.grids import (
     LEAST_ACTIVATION_BITS,
     LEAST_WEIGHT_BITS,
@@ -132,28 +134,58 @@ class _RoundToType(torch.autograd.Function):
 def layer_quantizers(
     layer: str, precision: Precision, calibration: Calibration
 ) -> tuple[Quantizer | None, Quantizer | None]:
-    """Quantizers of a layer's weight and input; None for a side that stays in float32."""
-    dtype = _float_type(layer, precision)
+    """Quantizers of a module's weight and input; None for a side that stays in float32."""
 
-    def quantizer(bits: int, of_integers: Callable[[int], Quantizer]) -> Quantizer | None:
-        if bits == FLOAT_BITS:
-            return None
-        if bits == 16 and dtype is not None:
-            return FloatQuantizer(dtype)
-        return of_integers(bits)
-
-    def of_weight(bits: int) -> Quantizer:
-        return GridQuantizer(calibration.weight_grid(layer, bits))
-
-    def of_input(bits: int) -> Quantizer:
-        if calibration.activation_ranges == "dynamic":
-            return DynamicQuantizer(bits, calibration.activation_scheme)
-        return GridQuantizer(calibration.activation_grid(layer, bits))
+    def of_input(bits: int) -> QuantizationGrid:
+        return calibration.activation_grid(layer, bits)
 
     return (
-        quantizer(precision.weight_bits, of_weight),
-        quantizer(precision.activation_bits, of_input),
+        weight_quantizer(layer, precision, calibration),
+        _of_activation(layer, precision, precision.activation_bits, calibration, of_input),
     )
+
+
+def weight_quantizer(
+    layer: str, precision: Precision, calibration: Calibration
+) -> Quantizer | None:
+    """Quantizer of a layer's weight; None where it stays in float32."""
+    dtype, bits = _float_type(layer, precision), precision.weight_bits
+    if bits == FLOAT_BITS:
+        return None
+    if bits == 16 and dtype is not None:
+        return FloatQuantizer(dtype)
+    return GridQuantizer(calibration.weight_grid(layer, bits))
+
+
+def operand_quantizers(
+    layer: str, precision: Precision, calibration: Calibration
+) -> dict[str, Quantizer]:
+    """Quantizers of what a function reads and is no weight, by operand; float32 ones left out."""
+    quantizers = {}
+    for operand, side in operands_of(calibration.functions[layer]).items():
+        bits = precision.weight_bits if side == "weight" else precision.activation_bits
+        grid_of = partial(calibration.operand_grid, layer, operand)
+        quantizer = _of_activation(layer, precision, bits, calibration, grid_of)
+        if quantizer is not None:
+            quantizers[operand] = quantizer
+    return quantizers
+
+
+def _of_activation(
+    layer: str,
+    precision: Precision,
+    bits: int,
+    calibration: Calibration,
+    grid_of: Callable[[int], QuantizationGrid],
+) -> Quantizer | None:
+    dtype = _float_type(layer, precision)
+    if bits == FLOAT_BITS:
+        return None
+    if bits == 16 and dtype is not None:
+        return FloatQuantizer(dtype)
+    if calibration.activation_ranges == "dynamic":
+        return DynamicQuantizer(bits, calibration.activation_scheme)
+    return GridQuantizer(grid_of(bits))
 
 
 def require_quantizable(layer: str, precision: Precision) -> None:
@@ -175,3 +207,23 @@ def require_quantizable(layer: str, precision: Precision) -> None:
 def _float_type(layer: str, precision: Precision) -> torch.dtype | None:
     check_variant(layer, precision)
     return FLOAT_TYPES.get(precision.variant)
+
+
+class OperandQuantizers(nn.Module):
+    """The quantizers of what a function reads, for one layer; those of operands are its modules."""
+
+    def __init__(self, layer: str, quantizers: Mapping[str, Quantizer | None]) -> None:
+        super().__init__()
+        self.layer = layer
+        for operand, quantizer in quantizers.items():
+            self.add_module(operand, quantizer)
+
+    @property
+    def quantizers(self) -> dict[str, Quantizer]:
+        """The quantizers by operand."""
+        return {name: q for name, q in self._modules.items() if isinstance(q, Quantizer)}
+
+    def change(self, operand: str, tensor: Tensor) -> Tensor:
+        """Round one operand, or leave it in float32."""
+        quantizer = self._modules.get(operand)
+        return tensor if quantizer is None else quantizer(tensor)

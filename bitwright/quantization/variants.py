@@ -135,6 +135,10 @@ def variant_quantizers(
     weight: Quantizer | None = None
     output: Quantizer | None = None
     for family in families_of(precision):
+        if layer in calibration.functions and (family.weight or family.output):
+            raise InputError(
+                f"layer {layer!r}: {precision} is for modules, and a function computes this layer"
+            )
         if family.weight is not None:
             weight = family.weight(layer, precision, calibration)
         if family.output is not None:

@@ -20,8 +20,22 @@ def small():
 
 
 def attention():
-    """Attention, whose projections no quantizer carries out."""
+    """Attention, whose layers are functions."""
     return nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True))
+
+
+def recurrent():
+    """A recurrent module, which no quantizer carries out, and a head."""
+
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = nn.GRU(8, 8, batch_first=True), nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.head(self.rnn(x)[0])
+
+    return Recurrent()
 
 
 def broken():

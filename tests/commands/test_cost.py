@@ -77,13 +77,24 @@ def test_pins_are_shown_and_applied_when_asked_for(capsys):
 
 
 def test_what_cannot_be_quantized_counts_as_float32(capsys):
-    """Attention's projections and products take 32 bits in every uniform configuration."""
-    answer = answered(capsys, f"{MODELS}:attention", "--input", "2,5,8", "--bits", "8")
+    """A recurrent module takes 32 bits in every uniform configuration."""
+    answer = answered(capsys, f"{MODELS}:recurrent", "--input", "2,5,8", "--bits", "8")
     fixed = [x["name"] for x in answer["layers"] if x.get("quantizable") is False]
-    attention = "0.self_attn"
-    assert fixed == [f"{attention}.{n}" for n in ("in_proj_weight", "attention", "out_proj")]
+    assert fixed == ["rnn"]
     by_hand = costs_by_hand(answer, 8, dict.fromkeys(fixed, (32, 32)))
     assert answer["costs"]["w8a8"] == by_hand
+
+
+def test_layers_of_functions_take_any_bits(capsys):
+    """Attention's projections and its products of activations cost what modules of their size do."""
+    answer = answered(capsys, f"{MODELS}:attention", "--input", "2,5,8", "--bits", "4")
+    assert not any("quantizable" in x for x in answer["layers"])
+    assert answer["costs"]["w4a4"] == costs_by_hand(answer, 4)
+    (attention,) = (x for x in answer["layers"] if x["kind"] == "Attention")
+    assert attention["macs"] == 2 * 2 * 5 * 5 * 8
+    assert attention["function"] == {
+        "module": "0.self_attn", "function": "scaled_dot_product_attention",
+    }  # fmt: skip
 
 
 def test_a_run_configuration(capsys, tmp_path):

@@ -4,6 +4,7 @@ import functools
 
 import pytest
 import torch
+from torch import nn
 
 from bitwright.commands.cost import uniform_costs
 from bitwright.networks import TIE_RULES, pin, read_network
@@ -62,7 +63,7 @@ def agrees(model, inputs):
     assert 2 * network.macs == flops(model, inputs)
     modules = dict(model.named_modules())
     for layer in network:
-        if layer.quantizable:
+        if layer.quantizable and layer.function is None:
             assert layer.parameters == modules[layer.name].weight.numel()
     return network
 
@@ -76,14 +77,15 @@ def test_classifiers(name):
 
 
 def test_a_vision_transformer():
-    """Attention's projections and products are counted; out of reach of quantizers they say so."""
+    """Attention's projections and products are counted, and all can be quantized."""
     models = import_torchvision().models
     model = models.VisionTransformer(32, 16, 2, 12, 768, 3072)
     network = agrees(model, image(32, batch=2))
     embeddings = model.class_token.numel() + model.encoder.pos_embedding.numel()
     weights = sum(p.numel() for p in model.parameters() if p.ndim > 1)
     assert network.parameters == weights - embeddings
-    assert len(network) - len(network.quantizable_names) == 2 * 3
+    assert sum(layer.function is not None for layer in network) == 2 * 3
+    assert network.quantizable_names == network.names
 
 
 # Where its operators are not compiled, torchvision lets torch compile its own region pooling.
@@ -203,14 +205,28 @@ def test_published_configurations_of_mobilenet(widths, mib):
     assert round(size / MIB, 3) == mib
 
 
+class Recurrent(nn.Module):
+    """A layer of which no quantizer is known, beside others that read the same."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.GRU(4, 4, batch_first=True)
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.rnn(x)[0] + self.a(x) + self.b(x)
+
+
 def test_every_rule_runs_on_every_kind_of_network():
-    """No rule fails on attention or on a pyramid; activation ties hold only what can be quantized."""
+    """No rule fails on attention, recurrence or a pyramid; activation ties hold what can be quantized."""
     models = import_torchvision().models
     fcos = built("detection", "fcos_resnet50_fpn", weights_backbone=None, min_size=64, max_size=64)
     for model, inputs in (
         (models.VisionTransformer(32, 16, 1, 2, 16, 32), image(32)),
         (fcos, ([torch.rand(3, 64, 64)],)),
+        (Recurrent(), (torch.rand(1, 3, 4),)),
     ):
         network = read_network(model, inputs, ties=tuple(TIE_RULES)).description
         fixed = set(network.names) - set(network.quantizable_names)
         assert not any(fixed & set(tie.layers) for tie in network.ties)
+    assert fixed == {"rnn"}

@@ -11,6 +11,7 @@ from torch import nn
 from bitwright.networks import read_network
 from bitwright.networks.tensors import tensors_in
 from bitwright.problems.errors import InputError, MeasurementError
+from bitwright.problems.network import FunctionCall
 from bitwright.problems.precision import FLOAT32, Precision
 
 from .architectures import (
@@ -69,7 +70,11 @@ def test_resnet18_has_the_published_size():
 
 
 def test_functional_calls_bear_the_names_of_their_parameters():
-    """A weight that a function multiplies with is a layer; a product of Parameters has no name."""
+    """A weight that a function multiplies with is a layer; a product of Parameters has no name.
+
+    Those whose weight is one Parameter as it is stored can be quantized; what is computed from
+    Parameters cannot.
+    """
     network = read_network(FunctionalWeights(), (torch.zeros(2, 3, 8, 8),)).description
     assert {layer.name: (layer.kind, layer.parameters, layer.macs) for layer in network} == {
         "kernel": ("Conv2d", 4 * 27, 2 * 4 * 27 * 16),
@@ -78,7 +83,9 @@ def test_functional_calls_bear_the_names_of_their_parameters():
         "table": ("Linear", 28, 2 * 4 * 7),
         "project": ("Linear", 30, 2 * 5 * 7),
     }
-    assert not any(layer.quantizable for layer in network)
+    assert network.quantizable_names == ("kernel", "table")
+    assert network["kernel"].function == FunctionCall("", "kernel")
+    assert network["table"].function == FunctionCall("", "table.weight")
     kernel = network["kernel"]
     assert (
         kernel.in_channels,
@@ -90,15 +97,105 @@ def test_functional_calls_bear_the_names_of_their_parameters():
 
 
 def test_products_of_activations_have_no_weights():
-    """Attention's products are layers without parameters, named after the module, float32 only."""
+    """Attention's products are layers without parameters, named after the module.
+
+    All but torch's `einsum`, whose operands have no fixed place, are known again by the function and
+    how often the module called it before.
+    """
     network = read_network(OwnAttention(), (torch.zeros(2, 5, 8),)).description
     products = {layer.name: layer for layer in network if layer.parameters == 0}
     assert {name: (p.kind, p.macs) for name, p in products.items()} == {
         **dict.fromkeys(("matmul", "matmul_1", "matmul_2", "matmul_3"), ("MatMul", 2 * 5 * 5 * 8)),
         "attention": ("Attention", 2 * 2 * 5 * 5 * 8),
     }
-    assert all(p.candidates((Precision(8, 8),)) == (FLOAT32,) for p in products.values())
-    assert network.quantizable_names == ("qkv", "out")
+    known = {"matmul": "matmul", "matmul_1": "bmm", "matmul_3": "baddbmm"}
+    known["attention"] = "scaled_dot_product_attention"
+    assert {name: p.function for name, p in products.items() if p.quantizable} == {
+        name: FunctionCall("", function=function) for name, function in known.items()
+    }
+    assert network["matmul_2"].candidates((Precision(8, 8),)) == (FLOAT32,)
+
+
+def functional(*calls, weight=(3, 3)):
+    """A network of calls in one forward, each given the module and what the one before made."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.randn(weight))
+            self.lin, self.v = nn.Linear(3, 3), nn.Parameter(torch.randn(3, 3))
+
+        def forward(self, x):
+            for call in calls:
+                x = call(self, x)
+            return x
+
+    return Net()
+
+
+@pytest.mark.parametrize(
+    ("call", "axis"),
+    [
+        (lambda m, x: F.linear(x, m.w), 0),
+        (lambda m, x: x @ m.w, 1),
+        (lambda m, x: x @ m.w.T, 0),
+        (lambda m, x: torch.addmm(x, x, m.w), 1),
+        (lambda m, x: F.linear(x, m.w[:2]), 0),
+        (lambda m, x: F.linear(x, m.w * 2), None),
+        (lambda m, x: F.linear(x, m.w @ m.v), None),
+        (lambda m, x: m.w @ x, None),
+        (lambda m, x: torch.einsum("ij,jk->ik", x, m.w), None),
+    ],
+)
+def test_the_axis_of_output_channels_is_that_of_the_parameter(call, axis):
+    """Transposed, cut or whole; a weight that is computed, or stands on the left, has none."""
+    layer = read_network(functional(call), (torch.randn(3, 3),)).description.layers[-1]
+    assert (layer.function.channel_axis if layer.function else None) == axis
+    assert layer.quantizable == (axis is not None)
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        (lambda m, x: F.linear(x, m.w), lambda m, x: x @ m.w),  # two axes of one Parameter
+        (lambda m, x: F.linear(x, m.lin.weight), lambda m, x: m.lin(x)),  # a module has it too
+    ],
+)
+def test_what_is_not_known_again_stays_in_float32(calls):
+    """Calls of one layer that differ cannot be told apart by its description."""
+    layers = read_network(functional(*calls), (torch.randn(3, 3),)).description
+    assert layers.quantizable_names == ()
+
+
+def test_functions_where_no_quantizer_can_be_put_stay_in_float32():
+    """A container runs what is put into it, and a replaced forward is not the class's."""
+
+    class Squared(nn.Sequential):
+        def forward(self, x):
+            x = super().forward(x)
+            return x @ x
+
+    x = (torch.randn(3, 3),)
+    assert read_network(Squared(nn.Linear(3, 3)), x).description.quantizable_names == ("0",)
+    model = functional(lambda m, x: m.lin(x) @ m.w)
+    assert read_network(model, x).description.quantizable_names == ("lin", "w")
+    model.forward = model.forward
+    assert read_network(model, x).description.quantizable_names == ("lin",)
+
+
+def test_products_that_change_places_stay_in_float32():
+    """Where a module's second run calls a function more often, its products have no fixed number."""
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = functional(lambda m, x: x @ m.w if x.sum() > 0 else x, lambda m, x: x @ x)
+
+        def forward(self, x):
+            return self.inner(self.inner(x) * 0)
+
+    network = read_network(Twice(), (torch.ones(3, 3),)).description
+    assert (network.quantizable_names, network.names) == (("inner.w",), ("inner.w", "inner.matmul"))
 
 
 def test_multi_head_attention_is_read_by_its_parameters():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from bitwright.problems.formats.json_text import Place, naming
-from bitwright.problems.network import LayerDescription, NetworkDescription
+from bitwright.problems.network import FunctionCall, LayerDescription, NetworkDescription
 from bitwright.problems.precision import Precision
 from bitwright.problems.ties import SIDES, Tie
 
@@ -55,6 +56,10 @@ def _layer_document(layer: LayerDescription) -> dict[str, Any]:
     lists = {name: list(getattr(layer, name)) for name in _LISTS}
     sizes = {name: getattr(layer, name) for name in _SIZES}
     document |= {name: value for name, value in (lists | sizes).items() if value}
+    if layer.function is not None:
+        known = asdict(layer.function)
+        said = {key: value for key, value in known.items() if value or key == "module"}
+        document["function"] = said
     return document
 
 
@@ -87,7 +92,7 @@ def _check_totals(root: Place) -> None:
 def _layer(place: Place) -> LayerDescription:
     place.keys(
         ("name", "kind", "parameters", "macs", "input_shape", "output_shape"),
-        ("fused", "pinned", "least", "quantizable", *_NUMBERS, *_LISTS, *_SIZES),
+        ("fused", "pinned", "least", "quantizable", "function", *_NUMBERS, *_LISTS, *_SIZES),
     )
     pinned = place["pinned"].value if "pinned" in place else None
     least = place["least"].value if "least" in place else None
@@ -109,9 +114,20 @@ def _layer(place: Place) -> LayerDescription:
             pinned=None if pinned is None else Precision.parse(pinned),
             least=None if least is None else Precision.parse(least),
             quantizable=place["quantizable"].boolean() if "quantizable" in place else True,
+            function=_function(place["function"]) if "function" in place else None,
             **numbers,
             **lists,
         )
+
+
+def _function(place: Place) -> FunctionCall:
+    place.keys(("module",), ("parameter", "channel_axis", "function", "number"))
+    known: dict[str, Any] = {
+        key: place[key].text() for key in ("parameter", "function") if key in place
+    }
+    known |= {key: place[key].integer() for key in ("channel_axis", "number") if key in place}
+    with naming(place.source, place.path):
+        return FunctionCall(place["module"].text(), **known)
 
 
 def _tie(place: Place) -> Tie:

@@ -21,7 +21,12 @@ from bitwright.quantization.export.marks import grid_at, mark_output
 from bitwright.quantization.grids import QuantizationGrid
 from bitwright.quantization.low_rank import LowRankWeight
 from bitwright.quantization.ptq.folding import affine_of, fold_into, without_norms
-from bitwright.quantization.quantizers import DynamicQuantizer, FloatQuantizer, Quantizer
+from bitwright.quantization.quantizers import (
+    DynamicQuantizer,
+    FloatQuantizer,
+    OperandQuantizers,
+    Quantizer,
+)
 from bitwright.quantization.variants import output_quantizers, without_output_quantizers
 
 DYNAMIC_BITS = 8
@@ -75,6 +80,11 @@ def take_apart(
     applied = applied_quantizers(model)
     if not applied:
         raise InputError("the model is not quantized: apply a configuration to it first")
+    if computed := next((m for m in model.modules() if isinstance(m, OperandQuantizers)), None):
+        raise InputError(
+            f"layer {computed.layer!r} is computed by a function, which no export shows yet; "
+            "export a configuration that leaves it in float32 (w32a32)"
+        )
     rounded = output_quantizers(model)
     with evaluation_mode(model), torch.no_grad():
         parts = {name: _parts(model, name, found) for name, found in applied.items()}

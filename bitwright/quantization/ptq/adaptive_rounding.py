@@ -75,8 +75,8 @@ def round_adaptively(
 
     Applying the configuration with this calibration then keeps every weight as it is. Layers are
     rounded in order of execution, each with those before it rounded already, to reconstruct the
-    model's outputs on `model(*inputs)` of every batch. Weights that are left in float or cast to
-    float16 stay. The batches and one layer's inputs and outputs of them are held in memory.
+    model's outputs on `model(*inputs)` of every batch. Weights that are left in float, cast to
+    float16, or used by functions stay. The batches and one layer's inputs and outputs of them are held in memory.
     """
     recipe = recipe or RoundingRecipe()
     kept = list(batches)
@@ -87,7 +87,7 @@ def round_adaptively(
     with apply_configuration(twin, configuration, calibration):
         quantizers = applied_quantizers(twin)
         for name in network.names:
-            if name not in configuration or name not in quantizers:
+            if name not in floats or name not in quantizers:
                 continue
             quantizer = quantizers[name].weight
             if not isinstance(quantizer, GridQuantizer):

@@ -84,13 +84,19 @@ def clip_ranges(
     for name, share in (("weight_share", weight_share), ("input_share", input_share)):
         if not 0 < share <= 1:
             raise InputError(f"{name} must be above 0 and at most 1, got {share}")
-    weights = {n: _bound(w.abs(), weight_share) for n, w in calibration.weights.items()}
+    # What functions compute has no module whose input could be clipped.
+    weights = {
+        n: _bound(w.abs(), weight_share)
+        for n, w in calibration.weights.items()
+        if n not in calibration.functions
+    }
     inputs = {
         n: (
             min(-_bound(-seen.sample, input_share), 0.0),
             max(_bound(seen.sample, input_share), 0.0),
         )
         for n, seen in calibration.inputs.items()
+        if n not in calibration.functions
     }
     return ClipRanges(
         {name: bound for name, bound in weights.items() if bound > 0},
@@ -173,7 +179,7 @@ def clip_calibration(
     model: nn.Module, network: NetworkDescription, ranges: ClipRanges
 ) -> ClipCalibration:
     """The calibration of a model that was trained under clips; it runs nothing."""
-    layers = layers_of(model, network.quantizable_names)
+    layers = layers_of(model, [x.name for x in network if x.quantizable and x.function is None])
     axes = {name: channel_axis(layer) for name, layer in layers.items()}
     return ClipCalibration(
         weight_rule="minmax",

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bitwright.quantization.apply import applied_quantizers
 from bitwright.quantization.qat.blending import alpha_at, blending_quantizers, set_alpha
 from bitwright.quantization.qat.recipe import TrainingRecipe
 from bitwright.quantization.quantizers import IntegerQuantizer, Quantizer
+from bitwright.quantization.weights import quantized_weights
 
 
 class StepHook:
@@ -74,10 +74,9 @@ class Dampening(StepHook):
 
     def __post_init__(self) -> None:
         self._weights = [
-            (module.get_parameter("parametrizations.weight.original"), found.weight)
-            for name, found in applied_quantizers(self.model).items()
-            if isinstance(found.weight, IntegerQuantizer)
-            for module in (self.model.get_submodule(name),)
+            (weight.original, weight.quantizer)
+            for weight in quantized_weights(self.model)
+            if isinstance(weight.quantizer, IntegerQuantizer)
         ]
 
     def penalty(self, time: float) -> Tensor | None:

@@ -43,7 +43,7 @@ def calibrate_weights(
     model: nn.Module, configuration: BitConfiguration, *, weight_rule: str, activation_rule: str
 ) -> FirstBatchCalibration:
     """Find the grids of the weights of a configuration's layers; the model is not run."""
-    layers = layers_of(model, configuration)
+    layers = layers_of(model, [name for name, p in configuration.items() if not p.is_float32])
     described = NetworkDescription(
         type(model).__name__,
         tuple(

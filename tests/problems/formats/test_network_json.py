@@ -11,6 +11,7 @@ from bitwright.problems import InputError, LayerDescription, NetworkDescription,
 from bitwright.problems.formats import network_document, read_network, write_network
 from bitwright.problems.formats.json_text import parse_json
 from bitwright.problems.formats.network_json import network_from_document
+from bitwright.problems.network import FunctionCall
 
 from ..strategies import names, precisions, some
 from .documents import FULL_NETWORK, NETWORK
@@ -91,6 +92,28 @@ def test_keys_that_say_nothing_are_not_written():
         "least": "w4a8", "quantizable": False, "in_channels": 2, "out_channels": 3,
         "kernel": [3, 1], "stride": [2, 2], "groups": 1,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("call", "keys"),
+    [
+        (FunctionCall("", "w", 1), {"module": "", "parameter": "w", "channel_axis": 1}),
+        (FunctionCall("a.b", function="bmm"), {"module": "a.b", "function": "bmm"}),
+        (
+            FunctionCall("a", function="matmul", number=2),
+            {"module": "a", "function": "matmul", "number": 2},
+        ),
+    ],
+)
+def test_where_a_function_computes_a_layer(call, keys):
+    """What says something is written, and read back as it was."""
+    layer = LayerDescription("a", "MatMul", 0, 1, (1, 1), (1, 1), function=call)
+    document = network_document(NetworkDescription("n", (layer,)))
+    assert document["layers"][0]["function"] == keys
+    assert read(document).layers == (layer,)
+    document["layers"][0]["function"] = {"module": "a"}
+    with pytest.raises(InputError, match="is known by its parameter or its function"):
+        read(document)
 
 
 def test_what_follows_may_be_left_out():
