@@ -249,7 +249,7 @@ def test_every_option_is_read():
         "schedule": "constant", "warmup": 0.5, "gradient_clip_norm": 2.0, "estimator": "lsq+",
         "step_learning_rate": 0.25, "alpha_start": 0.1, "alpha_end": 0.9, "dampening": 0.3,
         "weight_average": 0.5, "batch_norm_reestimation": 4, "distillation": 0.75,
-        "distillation_temperature": 3.0, "early_stop_patience": 5, "mixed_precision": "bf16",
+        "distillation_temperature": 3.0, "float_distance": 0.25, "early_stop_patience": 5, "mixed_precision": "bf16",
         "channels_last": True,
     }  # fmt: skip
     assert qat.keys() == {field.name for field in fields(TrainingRecipe)}
