@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from bitwright.problems.errors import InputError, nearest
@@ -33,6 +34,7 @@ _UNITS = {
 }  # fmt: skip
 _PLAIN_BELOW = 1e4
 _DECADE = 10.0
+_DIGITS = 6
 
 
 def save(figure: Figure, path: str | Path) -> None:
@@ -50,18 +52,25 @@ def save(figure: Figure, path: str | Path) -> None:
     ):
         # A name may hold what the font lacks, such as an emoji; it is drawn as a box.
         warnings.filterwarnings("ignore", message="Glyph")
-        if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")  # laid out again at every save it would creep
-            for axis in figure.axes:  # the layout's last digits differ from process to process
-                left, bottom, width, height = axis.get_position(original=True).bounds
-                axis.set_position(
-                    (round(left, 6), round(bottom, 6), round(width, 6), round(height, 6))
-                )
+        lay_out(figure)
         write_atomic_with(
             path,
             lambda stream: figure.savefig(stream, format=suffix[1:], dpi=150, metadata=metadata),
         )
+
+
+def lay_out(figure: Figure) -> None:
+    """Give the axes of a constrained layout their places for good, to six digits.
+
+    Laid out again at every save they would creep, and their last digits depend on where objects lie
+    in memory: the layout's equations are solved in the order of sets.
+    """
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for axes in figure.axes:
+            rounded = axes.get_position(original=True).get_points().round(_DIGITS)
+            axes.set_position(Bbox(rounded))
 
 
 def suffix_of(path: str | Path) -> str:

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, SymmetricalLogLocator
 from numpy.typing import NDArray
 
-from bitwright.plot_base import BLUE, GREY, ORANGE, cost_label, label, scale_cost
+from bitwright.plot_base import BLUE, GREY, ORANGE, cost_label, label, lay_out, scale_cost
 from bitwright.plot_labels import name_points
 from bitwright.problems.verified import MeasuredQuality, TrainedQuality, Verified, VerifiedPoint
 
@@ -51,7 +51,7 @@ def draw_verified(verified: Verified, name: str) -> Figure:
         axis.tick_params(labelbottom=False)
     _explain(figure, verified)
     # Names are placed last, when the layout says how much room there is.
-    figure.draw_without_rendering()
+    lay_out(figure)
     _name(losses, measured, np.array([_of_losses(verified, p) for p in measured]), [])
     for axis, side in zip(axes, sides, strict=True):
         floor = _floor(verified, side)
