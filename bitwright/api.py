@@ -149,19 +149,20 @@ def compare(
 
 def apply(
     model: nn.Module,
-    answer: Solution | BitConfiguration,
+    answer: Solution | BitConfiguration | str | Path,
     batches: Iterable[tuple[Any, ...]] | None = None,
     *,
     weight_rule: str = "mse",
     activation_rule: str = "mse",
     estimator: str = "ste",
 ) -> nn.Module:
-    """Return a trainable copy of the model that runs with the bits of a solution.
+    """Return a trainable copy of the model that runs with the bits of a solution or solution file.
 
-    `batches` yields the arguments of forward calls; they give the ranges of the activations. Without
-    them the ranges are those of the first batch that the copy is given, layer by layer. `estimator`
-    names how gradients pass and what is trained beside the weights (docs/qat.md). The model itself
-    is left as it was. Raises `InputError` for a solution without a configuration.
+    `batches` yields the inputs of forward calls, each a tuple such as `(images,)` or one tensor; they
+    give the ranges of the activations. Without them the ranges are those of the first batch that the
+    copy is given, layer by layer. `estimator` names how gradients pass and what is trained beside the
+    weights (docs/qat.md). The model itself is left as it was. Raises `InputError` for a solution
+    without a configuration.
     """
     from bitwright.applying import quantized_model
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from bitwright.networks import read_network
+from bitwright.networks import as_inputs, read_network
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError
+from bitwright.problems.formats import read_solution
 from bitwright.problems.solution import Solution
 from bitwright.quantization import Calibration, calibrate, quantized_copy
 from bitwright.quantization.ranges.first_batch import calibrate_weights
@@ -22,7 +24,7 @@ _PRODUCT = re.compile(r"(matmul|attention)(_\d+)?_*")
 
 def quantized_model(
     model: nn.Module,
-    answer: Solution | BitConfiguration,
+    answer: Solution | BitConfiguration | str | Path,
     batches: Iterable[tuple[Any, ...]] | None,
     *,
     weight_rule: str,
@@ -30,6 +32,13 @@ def quantized_model(
     estimator: str,
 ) -> nn.Module:
     """Return a trainable copy with the answer's bits, calibrated on the batches if there are any."""
+    if isinstance(answer, str | Path):
+        answer = read_solution(answer)
+    if not isinstance(answer, Solution | BitConfiguration):
+        raise InputError(
+            "what is applied must be a Solution, a BitConfiguration or the path of a solution file, "
+            f"got a {type(answer).__name__}"
+        )
     configuration = answer.configuration if isinstance(answer, Solution) else answer
     if configuration is None:
         raise InputError(
@@ -41,7 +50,7 @@ def quantized_model(
             model, configuration, weight_rule=weight_rule, activation_rule=activation_rule
         )
         return quantized_copy(model, configuration, calibration, estimator=estimator)
-    remaining = iter(batches)
+    remaining = map(as_inputs, batches)
     first = next(remaining, None)
     if first is None:
         raise InputError(

@@ -94,6 +94,33 @@ def test_what_cannot_start_is_named(model):
         bitwright.apply(model, BITS, estimator="LSQ")
 
 
+@pytest.mark.parametrize("estimator", ["ste", "lsq", "lsq+", "pact"])
+def test_states_load_into_copies_made_with_or_without_batches(model, inputs, estimator):
+    """Whoever has the trained state needs no calibration data to load it, nor a model without them."""
+    started = bitwright.apply(model, BITS, estimator=estimator)
+    started(inputs)
+    calibrated = bitwright.apply(model, BITS, [inputs * 2], estimator=estimator)
+    assert started.state_dict().keys() == calibrated.state_dict().keys()
+    for source in (started, calibrated):
+        for target in (
+            bitwright.apply(model, BITS, estimator=estimator),
+            bitwright.apply(model, BITS, [(inputs * 3,)], estimator=estimator),
+        ):
+            target.load_state_dict(load(save(source.state_dict())), strict=True)
+            assert torch.equal(target(inputs), source(inputs))
+
+
+def test_an_answer_may_be_a_file_and_nothing_else(model, inputs, tmp_path):
+    """A path is read; text that is none, a dictionary or a precision is refused by its type."""
+    with pytest.raises(InputError, match=r"nothing\.json"):
+        bitwright.apply(model, str(tmp_path / "nothing.json"))
+    for wrong in ({"0": "w4a4"}, Precision(4, 4)):
+        with pytest.raises(InputError, match=f"got a {type(wrong).__name__}"):
+            bitwright.apply(model, wrong)
+    with pytest.raises(InputError, match=r"a tuple of the model's inputs.*got a list"):
+        bitwright.apply(model, BITS, [[inputs, torch.zeros(32)]])
+
+
 def test_sides_left_in_float_need_no_batch(model, inputs):
     """32-bit activations have no range to find."""
     weights_only = bitwright.BitConfiguration({"0": Precision(4, 32), "3": Precision(4, 32)})

@@ -61,6 +61,10 @@ def run(options: argparse.Namespace) -> int:
 
     if options.to not in TARGETS:
         raise InputError(f"--to {options.to!r} is unknown; {nearest(options.to, TARGETS)}")
+    if options.out.is_dir() or not options.out.parent.is_dir():
+        missing = options.out if options.out.is_dir() else options.out.parent
+        what = "is a folder" if options.out.is_dir() else "is no folder"
+        raise InputError(f"--out {options.out}: {str(missing)!r} {what}; name a file in one")
     chosen = choose(
         options.source,
         options.point,
@@ -86,7 +90,9 @@ def export_text(document: Mapping[str, Any]) -> str:
             f"{document['overhead_bytes']:,} of graph; opset {document['opset']}"
         )
     if "weights" in document:
-        lines.append(f"Weights: {document['weights']}.")
+        why = document.get("why_untrained")
+        because = f", since the trained network does not fit: {why}" if why else ""
+        lines.append(f"Weights: {document['weights']}{because}.")
     lines += [f"{note}." for note in document.get("notes", ())]
     lines.append(f"Written: {', '.join(document['files'])}")
     return "\n\n".join([table, "\n".join(map(wrapped, lines))])

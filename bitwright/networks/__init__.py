@@ -10,6 +10,7 @@ from bitwright.networks.onnx_reading import read_onnx as read_onnx
 from bitwright.networks.pins import pin as pin
 from bitwright.networks.reading import TracedNetwork as TracedNetwork
 from bitwright.networks.reading import read_network as read_network
+from bitwright.networks.tensors import as_inputs as as_inputs
 from bitwright.networks.ties import DEFAULT_TIES as DEFAULT_TIES
 from bitwright.networks.ties import TIE_RULES as TIE_RULES
 
@@ -20,6 +21,7 @@ __all__ = [
     "TRANSPOSED",
     "Layer",
     "TracedNetwork",
+    "as_inputs",
     "evaluation_mode",
     "failures_reported",
     "layers_of",

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from bitwright.problems.errors import InputError
+
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
     """Tensors inside nested containers and dataclasses, in order."""
@@ -22,3 +24,18 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     elif is_dataclass(value) and not isinstance(value, type):
         for field in fields(value):
             yield from tensors_in(getattr(value, field.name))
+
+
+def as_inputs(batch: Any) -> tuple[Any, ...]:
+    """The inputs of one call of a model: a tuple as it is, one tensor as the only input.
+
+    Raises `InputError` for anything else, such as the (images, labels) lists of a `DataLoader`.
+    """
+    if isinstance(batch, Tensor):
+        return (batch,)
+    if isinstance(batch, tuple):
+        return batch
+    raise InputError(
+        "a batch must be a tuple of the model's inputs, such as (images,), or one tensor, "
+        f"got a {type(batch).__name__}"
+    )

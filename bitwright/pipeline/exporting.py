@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from bitwright.pipeline.folder import RunFolder
-from bitwright.pipeline.measuring import post_trained
-from bitwright.pipeline.verifying import VERIFIED, verified_model
+from bitwright.pipeline.measuring import Measurement, key_of, post_trained, weights_file
+from bitwright.pipeline.verifying import VERIFIED, trained_model
 from bitwright.pipeline.work import Work
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError, nearest
@@ -41,8 +41,9 @@ FORMAT = "bitwright-export/1"
 class Chosen:
     """The configuration to export, its name, and the run that it belongs to, if there is one.
 
-    `seed` is that of the training (QAT) whose weights are taken; without one the float network is
-    quantized as it is (PTQ).
+    `seed` is that of the training (QAT) whose weights are taken, kept in the file `trained`; without
+    one the float network is quantized as it is (PTQ). `or_untrained`: where a target cannot hold the
+    trained network, the other may take its place.
     """
 
     name: str
@@ -50,13 +51,15 @@ class Chosen:
     configuration: BitConfiguration
     work: Work | None
     seed: int | None = None
+    trained: Path | None = None
+    or_untrained: bool = False
 
     def model(self) -> tuple[nn.Module, tuple[Any, ...]]:
         """The quantized network, and inputs for one run of it."""
         assert self.work is not None, "a solution file alone has no model"
         torch.set_num_threads(self.work.config.threads)
-        if self.seed is not None:
-            model = verified_model(self.work, self.name, self.seed)
+        if self.seed is not None and self.trained is not None:
+            model = trained_model(self.work, self.configuration, self.seed, self.trained)
         else:
             model = post_trained(self.work, self.configuration)
         return model, self.work.task.example_inputs()
@@ -95,19 +98,33 @@ def choose(
 
 
 def _trained(chosen: Chosen, seed: int | None, *, required: bool) -> Chosen:
-    """The same with the weights of a training, where one was kept for the configuration."""
-    verified = None
-    if chosen.work is not None and (chosen.work.folder / VERIFIED).is_file():
-        verified = read_verified(chosen.work.folder / VERIFIED)
-        for point in verified.points:
-            if point.configuration == chosen.configuration and point.weights:
-                chosen = replace(chosen, name=point.name)
-                return replace(chosen, seed=verified.seeds[0] if seed is None else seed)
+    """The same with the weights of a training, where one was kept for the configuration.
+
+    They are looked for by what they were trained for, so that it does not matter which points were
+    verified last.
+    """
+    work = chosen.work
+    if work is not None and work.config.verify.qat is not None:
+        for known in (seed,) if seed is not None else _seeds(work):
+            key = key_of(work, Measurement("qat", "", chosen.configuration, known))
+            path = work.folder / weights_file(key)
+            if path.is_file():
+                may_not = required or seed is not None
+                return replace(chosen, seed=known, trained=path, or_untrained=not may_not)
     if required or seed is not None:
+        which = "" if seed is None else f" with seed {seed}"
         raise InputError(
-            f"no weights trained for {chosen.name!r} are kept; `bitwright verify` with QAT keeps them"
+            f"no weights trained for {chosen.name!r}{which} are kept; `bitwright verify` with QAT keeps "
+            "those of the points that it measures"
         )
     return chosen
+
+
+def _seeds(work: Work) -> tuple[int, ...]:
+    """Seeds of the trainings that the run may have kept, those of its configuration first."""
+    verified = work.folder / VERIFIED
+    later = read_verified(verified).seeds if verified.is_file() else ()
+    return tuple(dict.fromkeys((*work.config.verify.seeds, *later)))
 
 
 def _chosen(source: str | Path, point: str | None, reporter: Reporter) -> Chosen:
@@ -146,6 +163,8 @@ def _point(work: Work, point: str | None) -> tuple[str, BitConfiguration]:
     if point.isdecimal() and 1 <= int(point) <= len(points):
         return points[int(point) - 1]
     known = dict(points) | solved
+    if f"uniform {point}" in known:
+        point = f"uniform {point}"
     if point not in known:
         raise InputError(
             f"{work.folder.path}: no point {point!r}; a number from 1 to {len(points)}, or a name: "
@@ -229,7 +248,16 @@ def _with_model(chosen: Chosen, target: str, out: Path, integer_outputs: bool) -
     model, inputs = chosen.model()
     document: dict[str, Any] = {"weights": chosen.weights}
     if target == "ort-overrides":
-        overrides = export_overrides(model, inputs)
+        try:
+            overrides = export_overrides(model, inputs)
+        except InputError as error:
+            # Training may move two readers of one tensor apart, and overrides hold one grid for it.
+            if not chosen.or_untrained:
+                raise
+            document = {"why_untrained": str(error)}
+            chosen = replace(chosen, seed=None, trained=None)
+            document["weights"] = chosen.weights
+            overrides = export_overrides(*chosen.model())
         beside = out.with_suffix(".onnx")
         if beside == out:
             raise InputError(

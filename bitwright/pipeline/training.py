@@ -41,6 +41,10 @@ def read(work: Work) -> list[str]:
         work.reporter.say(
             f"  left in float32, for no quantizer carries them out: {', '.join(fixed)}"
         )
+    if work.config.variants.hybrid != "off" and not work.nonlinear:
+        work.reporter.say(
+            "  variants.hybrid changes nothing: no nonlinear activation but ReLU's kind"
+        )
     if unseen := _unseen_weights(work.fresh_model(), description):
         work.reporter.say(f"  left in float32 and in no cost: {', '.join(unseen)}")
     write_atomic(work.folder / "network.json", dump_json(network_document(description)) + "\n")

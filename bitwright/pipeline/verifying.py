@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from bitwright.pipeline.measuring import (
 from bitwright.pipeline.points import Picks, Point, points_of
 from bitwright.pipeline.work import Work
 from bitwright.pipeline.workers import Workers, measure_all
+from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError
 from bitwright.problems.exact import plain
 from bitwright.problems.formats import read_verified, write_verified
@@ -57,14 +59,12 @@ def verify_run(work: Work, picks: Picks, workers: Workers) -> None:
     A later `bitwright run` verifies what its configuration says again, from the same journal.
     """
     # Matplotlib takes long to load, and workers, which load this module, draw nothing.
-    from bitwright.plots import draw_verified, save
+    from bitwright.pipeline.drawing import draw
 
     torch.set_num_threads(work.config.threads)
     with work.folder.locked():
         verify(work, picks, workers)
-    figure = draw_verified(read_verified(work.folder / VERIFIED), work.config.name)
-    for suffix in ("png", "svg"):
-        save(figure, work.folder / f"verified.{suffix}")
+        draw(work)
 
 
 def _verified(
@@ -140,6 +140,11 @@ def verified_model(work: Work, point: str, seed: int) -> nn.Module:
     if not chosen.weights:
         raise InputError(f"point {point!r} was verified without keeping trained weights")
     path = work.folder / chosen.weights[verified.seeds.index(seed)]
+    return trained_model(work, chosen.configuration, seed, path)
+
+
+def trained_model(work: Work, configuration: BitConfiguration, seed: int, path: Path) -> nn.Module:
+    """The quantized network with the trained state of a file, as `verified_model`."""
     try:
         with safe_open(path, framework="pt") as file:
             made_for = json.loads((file.metadata() or {}).get("bitwright", "{}"))
@@ -150,11 +155,11 @@ def verified_model(work: Work, point: str, seed: int) -> nn.Module:
         raise InputError(
             f"{path}: damaged ({error}); delete it and `bitwright verify` again"
         ) from None
-    wanted = {"bits": bits_document(chosen.configuration), "seed": seed}
+    wanted = {"bits": bits_document(configuration), "seed": seed}
     for name, value in wanted.items():
         if made_for.get(name) != value:
-            raise InputError(f"{path}: trained for other {name} than those of point {point!r}")
-    model = untrained(work, chosen.configuration, seed)
+            raise InputError(f"{path}: trained for other {name} than those of the point")
+    model = untrained(work, configuration, seed)
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:

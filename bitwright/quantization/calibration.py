@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from bitwright.networks import TRANSPOSED, Layer, layers_of
+from bitwright.networks import TRANSPOSED, Layer, as_inputs, layers_of
 from bitwright.problems.errors import InputError, MeasurementError, nearest
 from bitwright.problems.network import FunctionCall, NetworkDescription
 from bitwright.quantization.functions import INPUT
@@ -191,7 +191,7 @@ def calibrate(
         functions=functions,
     )
     with observed_outputs(model, observe_outputs or {}) as outputs:
-        inputs = observe_inputs(model, network.name, layers, functions, batches)
+        inputs = observe_inputs(model, network.name, layers, functions, map(as_inputs, batches))
     return replace(
         calibration,
         inputs={name: values for (name, operand), values in inputs.items() if operand == INPUT},

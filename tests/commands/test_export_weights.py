@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from bitwright.pipeline.verifying import verified_model
+from bitwright.problems.errors import InputError
 from bitwright.problems.formats import read_verified
 from bitwright.problems.formats.bits_yaml import read_bits
 from bitwright.quantization import applied_quantizers, quantized_copy
+from bitwright.quantization.export import export_overrides
 
 from ..pipeline.solved_run import carried_out, opened
 from .problems import refused, run
@@ -90,18 +92,49 @@ def test_every_target_takes_them(capsys, finished, tmp_path):
     assert read_bits(out).grids["head"].weight.scale == pytest.approx(scale.tolist(), rel=1e-6)
 
 
-def test_best_is_ptq_where_nothing_was_kept(capsys, finished, tmp_path):
-    """Without verified.json, and for points that nobody trained, the float weights are taken."""
+def test_trained_weights_are_found_whatever_was_verified_last(capsys, finished, tmp_path):
+    """A later verification of other points, or none in sight, hides no training."""
     folder = tmp_path / "tiny"
     shutil.copytree(finished, folder)
     (folder / "verified.json").unlink()
+    document = exported(capsys, folder, "--to", "qdq", "--out", tmp_path / "net.onnx")
+    assert document["weights"] == "trained for these bits (QAT, seed 0)"
+
+
+def test_best_is_ptq_where_nothing_was_kept(capsys, finished, tmp_path):
+    """Where no training was kept the float weights are taken, and trained ones refused."""
+    folder = tmp_path / "tiny"
+    shutil.copytree(finished, folder)
+    for file in (folder / "verify").glob("*.safetensors"):
+        file.unlink()
     out = tmp_path / "net.onnx"
     document = exported(capsys, folder, "--to", "qdq", "--out", out)
     assert document["weights"] == "quantized after training (PTQ)"
-    message = "no weights trained for 'small' are kept; `bitwright verify` with QAT keeps them"
-    for arguments in (("--weights", "qat"), ("--seed", 0)):
+    for arguments, which in ((("--weights", "qat"), ""), (("--seed", 0), " with seed 0")):
         said = refused(capsys, "export", folder, "--to", "qdq", "--out", out, *arguments)
-        assert message in said
+        assert f"no weights trained for 'small'{which} are kept; `bitwright verify`" in said
+
+
+def test_overrides_fall_back_where_training_moved_readers_apart(capsys, finished, tmp_path):
+    """By default PTQ takes the place of a network that overrides cannot hold; on demand it is an error."""
+
+    def apart(_model, _inputs):
+        calls.append(1)
+        if len(calls) == 1:
+            raise InputError("two grids for one tensor")
+        return export_overrides(_model, _inputs)
+
+    for arguments, status in (((), 0), (("--weights", "qat"), 2)):
+        calls = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("bitwright.pipeline.exporting.export_overrides", apart)
+            out = tmp_path / "o.json"
+            code, printed, err = run(
+                capsys, "export", finished, "--to", "ort-overrides", "--out", out, *arguments
+            )
+        assert code == status
+        assert "two grids for one tensor" in " ".join((printed + err).split())
+        assert ("Weights: quantized after training (PTQ), since" in printed) == (status == 0)
 
 
 def test_bad_arguments(capsys, finished, tmp_path):
@@ -109,15 +142,11 @@ def test_bad_arguments(capsys, finished, tmp_path):
     common = ("--to", "qdq", "--out", tmp_path / "x.onnx")
     for arguments, message in (
         (("--weights", "qatt"), "weights 'qatt' are unknown; did you mean 'qat'?"),
-        (("--seed", 1), "no QAT with seed 1 was verified; known: [0, 5]"),
+        (("--seed", 1), "no weights trained for 'small' with seed 1 are kept"),
         (("--seed", -1), "argument --seed: "),
         (("--weights", "ptq", "--seed", 0), "--seed chooses among trained weights, and goes not"),
     ):
         assert message in refused(capsys, "export", finished, *common, *arguments)
-    folder = tmp_path / "tiny"
-    shutil.copytree(finished, folder)
-    (folder / read_verified(folder / "verified.json").point("small").weights[0]).unlink()
-    assert "no such file; `bitwright verify` makes it again" in refused(
-        capsys, "export", folder, *common
-    )
+    said = refused(capsys, "export", finished, "--to", "qdq", "--out", tmp_path / "no" / "x.onnx")
+    assert "no' is no folder; name a file in one" in said
     assert not (tmp_path / "x.onnx").exists()

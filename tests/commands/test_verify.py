@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bitwright import plots
-from bitwright.pipeline import measuring
+from bitwright.pipeline import drawing, measuring
 from bitwright.problems.formats import (
     dump_json,
     read_solution,
@@ -33,7 +33,8 @@ def finished(tmp_path_factory) -> Path:
 def folder(finished, tmp_path, monkeypatch) -> Path:
     """A copy of it; pictures are left empty, and nothing that was measured is measured again."""
     shutil.copytree(finished, tmp_path / "tiny")
-    monkeypatch.setattr(plots, "save", lambda _, path: write_atomic(path, "drawn"))
+    for module in (plots, drawing):
+        monkeypatch.setattr(module, "save", lambda _, path: write_atomic(path, "drawn"))
     return tmp_path / "tiny"
 
 
@@ -64,7 +65,9 @@ def test_a_verified_run_prints_its_table(capsys, folder, measured):
     head, _, *rows = out.splitlines()
     assert head.split()[:4] == ["verified", "size_bits", "predicted", "measured"]
     assert [row.split("  ")[0] for row in rows[: len(names(folder))]] == names(folder)
-    assert [(folder / f"verified.{suffix}").read_text() for suffix in ("png", "svg")] == ["drawn"] * 2  # fmt: skip
+    pictures = [f"{name}.{suffix}" for name in ("verified", "pareto") for suffix in ("png", "svg")]
+    assert [(folder / name).read_text() for name in pictures] == ["drawn"] * 4
+    assert (folder / "report.html").is_file()
     assert (folder.parent / "x.png").read_text() == "drawn"
 
 

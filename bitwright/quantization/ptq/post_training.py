@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from bitwright.networks import TracedNetwork, read_network
+from bitwright.networks import TracedNetwork, as_inputs, read_network
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError, nearest
 from bitwright.quantization.apply import quantized_copy
@@ -76,10 +76,14 @@ def prepare_post_training(
     and the calibration (with `calibrate`'s options) after the first two. Batches are the inputs of
     calls of the model, and are kept in memory.
     """
+    if isinstance(steps, str):
+        raise InputError(
+            f"steps must be a list of names, such as [{steps!r}], got the text {steps!r}"
+        )
     for step in steps:
         if step not in STEPS:
             raise InputError(f"post-training step {step!r} is unknown; {nearest(step, STEPS)}")
-    kept = list(batches)
+    kept = [as_inputs(batch) for batch in batches]
     if not kept:
         raise InputError("post-training quantization needs one batch or more, got none")
     network = traced.description

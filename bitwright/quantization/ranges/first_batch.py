@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 
 import torch
@@ -15,6 +16,8 @@ from bitwright.quantization.calibration import Calibration, calibrate
 from bitwright.quantization.grids import QuantizationGrid, affine_grid
 from bitwright.quantization.quantizers import IntegerQuantizer
 from bitwright.quantization.ranges.observers import Observer
+
+_INNER = "quantizer."
 
 
 class FirstBatchCalibration(Calibration):
@@ -62,7 +65,8 @@ def calibrate_weights(
 class FirstBatchQuantizer(IntegerQuantizer):
     """Starts a quantizer at the range of the first tensor that it is given, then leaves it alone.
 
-    Whether it has started is in the state dict, so that a loaded model does not start again.
+    Once it has started its state is that of the quantizer alone, so that state dicts load into models
+    that were calibrated, and theirs into this one, which then does not start again.
     """
 
     started: Tensor
@@ -79,6 +83,8 @@ class FirstBatchQuantizer(IntegerQuantizer):
         # The rules alone: a module that is copied should not carry the weights of the network.
         self._rules = replace(calibration, weights={}, channel_axes={}, inputs={})
         self.register_buffer("started", torch.tensor(False))
+        self.register_state_dict_post_hook(_as_quantizer)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_from_quantizer)  # type: ignore[no-untyped-call]
 
     def start(self, grid: QuantizationGrid) -> None:
         """Begin anew at a grid of the same codes."""
@@ -100,3 +106,27 @@ class FirstBatchQuantizer(IntegerQuantizer):
             self.start(self._rules.grid_of(self.layer, self.bits, tensor))
         rounded: Tensor = self.quantizer(tensor)
         return rounded
+
+
+def _as_quantizer(
+    module: nn.Module, state: dict[str, Tensor], prefix: str, _metadata: Mapping[str, object]
+) -> None:
+    """Give the state of a started quantizer out as its own, without a word of the first batch."""
+    if not module.started:
+        return
+    del state[f"{prefix}started"]
+    inner = f"{prefix}{_INNER}"
+    for key in [key for key in state if key.startswith(inner)]:
+        state[prefix + key.removeprefix(inner)] = state.pop(key)
+
+
+def _from_quantizer(
+    _module: nn.Module, state: dict[str, Tensor], prefix: str, *_rest: object
+) -> None:
+    """Take the state of a quantizer that has its grid."""
+    own = [key for key in state if key.startswith(prefix)]
+    if not own or f"{prefix}started" in own:
+        return
+    for key in own:
+        state[f"{prefix}{_INNER}{key.removeprefix(prefix)}"] = state.pop(key)
+    state[f"{prefix}started"] = torch.tensor(True)
