@@ -24,7 +24,7 @@ def network_text(
         parts.append(
             wrapped(
                 f"* {fixed} stay in float32: no quantizer carries them out (recurrent modules, "
-                "computed weights, einsum: docs/networks.md says which); their costs are so"
+                "computed weights, einsum: docs/networks.md says which); their costs, too, are those of float32"
             )
         )
     parts.append(_costs(costs, pins))

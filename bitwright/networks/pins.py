@@ -40,6 +40,6 @@ def _matching(description: NetworkDescription, pattern: str) -> list[str]:
     if not matching:
         raise InputError(
             f"pin {pattern!r} matches no layer of network {description.name!r}; "
-            f"{nearest(pattern, names)}"
+            f"{nearest(pattern, ('first', 'last', *names))}"
         )
     return matching

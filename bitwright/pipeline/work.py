@@ -158,7 +158,12 @@ def open_run(path: Path, reporter: Reporter, **verify: Any) -> Work:
     config = read_run_config(config_file)
     if changes := {key: value for key, value in verify.items() if value is not None}:
         section = config.document()["verify"] | changes
-        config = read_run_config(config_file, verify=section)
+        try:
+            config = read_run_config(config_file, verify=section)
+        except InputError as error:  # the file was read before: what is wrong is what was asked for
+            raise InputError(
+                str(error).replace(str(config_file), "what was asked for", 1)
+            ) from None
     for name in (*_SOLVED, *(f"solutions/{name}.json" for name in config.solutions)):
         if not (path / name).is_file():
             raise InputError(

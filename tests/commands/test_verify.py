@@ -189,7 +189,7 @@ def test_foreign_fronts_name_their_point(capsys, folder, tmp_path):
         (["--points", "0"], "argument --points: must be an integer of at least 1, got '0'"),
         (["--jobs", "x"], "argument --jobs: must be an integer of at least 1, got 'x'"),
         (["--seeds", "1,-2"], "argument --seeds: a seed is an integer of at least 0, got '-2'"),
-        (["--seeds", "1,1"], "verify.seeds: 1 is given twice"),
+        (["--seeds", "1,1"], "what was asked for: verify.seeds: 1 is given twice"),
         (["--uniform", "w3a8"], "verify.uniform: 'w3a8' is not among the precisions; did you mean"),
         (["--uniform", "4bit"], "a precision is written like 'w4a8' or 'w16a16-float', got '4bit'"),
         (["--front", "a", "--solution", "b"], "argument --solution: not allowed with argument --front"),

@@ -96,6 +96,12 @@ def test_layers_that_cannot_be_quantized_are_passed_over():
         pin(network, {"stem": W8})
 
 
+def test_the_ends_are_among_the_names_that_are_suggested():
+    """A slip in `first` is named as one."""
+    with pytest.raises(InputError, match="'fist' matches no layer.*did you mean 'first'"):
+        pin(NETWORK, {"fist": W8})
+
+
 @pytest.mark.parametrize("label", ["w8a8", ">=w4a8", ">=w16a16-bfloat"])
 def test_pins_read_back(label):
     """The label of a pin is what it was read from."""
