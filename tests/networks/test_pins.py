@@ -98,7 +98,7 @@ def test_layers_that_cannot_be_quantized_are_passed_over():
 
 def test_the_ends_are_among_the_names_that_are_suggested():
     """A slip in `first` is named as one."""
-    with pytest.raises(InputError, match="'fist' matches no layer.*did you mean 'first'"):
+    with pytest.raises(InputError, match=r"'fist' matches no layer.*did you mean 'first'"):
         pin(NETWORK, {"fist": W8})
 
 
