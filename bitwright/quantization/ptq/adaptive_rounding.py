@@ -33,7 +33,7 @@ from bitwright.quantization.ptq.channels import layer_modules, output_channel_ax
 from bitwright.quantization.quantizers import GridQuantizer
 
 _STRETCH_LOW, _STRETCH_HIGH = -0.1, 1.1
-"""The sigmoid is stretched beyond 0 and 1, so that both can be reached (equation 23)."""
+"""The sigmoid is stretched beyond 0 and 1, so that both can be reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ class _SoftRounding:
         return stretched.clamp(0, 1)
 
     def undecided(self, beta: float) -> Tensor:
-        """How far from 0 and 1 the amounts are: sum of 1 - |2h - 1|^beta (equation 24)."""
+        """How far from 0 and 1 the amounts are: sum of 1 - |2h - 1|^beta."""
         return (1 - (2 * self.amount() - 1).abs().pow(beta)).sum()
 
     def weight(self) -> Tensor:

@@ -3,7 +3,7 @@
 ReLU is positively homogeneous, `relu(s * x) = s * relu(x)` for s > 0, so that output channel i of
 one layer can be divided by s_i and the next layer's weights that read it multiplied by s_i without
 changing what the network computes. With s_i = sqrt(r1_i / r2_i), both layers' ranges of channel i
-become sqrt(r1_i * r2_i) (Nagel et al. 2019, arXiv 1906.04721, section 4.1 and equation 11).
+become sqrt(r1_i * r2_i) (Nagel et al. 2019, arXiv 1906.04721).
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def expected_least_error(
     About the mean, or about zero on symmetric grids; never beyond the values seen. Values without
     negatives on an affine grid are read as half of a distribution about zero, the rest of which a
     ReLU made zero; the grid spends its levels on one half, which is worth one more bit (Banner et
-    al., section 4.2 on fused ReLU).
+    al., on fused ReLU).
     """
     clip = {"laplace": laplace_clip, "gauss": gauss_clip}[distribution]
     is_normal = distribution == "gauss"
