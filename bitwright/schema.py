@@ -8,6 +8,13 @@ from pydantic import BaseModel, ValidationError
 
 from bitwright.problems.errors import nearest
 
+_WORDS = {
+    "tuple_type": "must be a list",
+    "too_short": "must hold one entry or more",
+    "string_pattern_mismatch": "must be a plain name: letters, digits, '.', '_' and '-', at most 64",
+}
+"""What the library says in terms of Python or of patterns, in those of the file."""
+
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     """The first thing wrong, unknown keys before all else: a typo explains the rest."""
@@ -21,7 +28,7 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "missing":
         return f"key {path!r} is missing"
     message = first["msg"].removeprefix("Value error, ")
-    rule = message[0].lower() + message[1:]
+    rule = _WORDS.get(first["type"]) or message[0].lower() + message[1:]
     if first["type"] == "value_error":
         return f"{path}: {rule}" if path else rule
     return f"{path}: {rule}, got {_short(first['input'])}"

@@ -55,7 +55,7 @@ def test_show_config_prints_a_configuration(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--name", "../x"], "tiny.yaml: name: string should match pattern"),
+        (["--name", "../x"], "tiny.yaml: name: must be a plain name: letters, digits"),
         (["--seed", "-1"], "tiny.yaml: seed: input should be greater than or equal to 0, got -1"),
         (["--seeds", "1"], "unknown argument '--seeds'; did you mean '--seed'?"),
         (["--runs", "/proc/none"], "/proc/none/tiny: cannot be made: "),

@@ -76,6 +76,7 @@ def _finite(value: float) -> float | None:
 def solution_from_document(document: Any, source: str) -> Solution:
     """Read a solution; raises `InputError` naming file and place."""
     root = Place(document, source)
+    root.kind(SOLUTION_FORMAT)
     root.keys(
         ("format", "problem", "solver", "status", "loss", "lower_bound", "costs", "bits"),
         ("gap", "relative_gap", "budgets", "slack", "explanation", "seconds", "seed", "version"),
@@ -129,6 +130,7 @@ def front_document(front: ParetoFront) -> dict[str, Any]:
 def front_from_document(document: Any, source: str) -> ParetoFront:
     """Read a front; raises `InputError` naming file and place."""
     root = Place(document, source)
+    root.kind(FRONT_FORMAT)
     root.keys(("format", "problem", "costs", "solver", "exact", "epsilon", "points"))
     root["format"].choice((FRONT_FORMAT,))
     names = tuple(p.text() for p in root["costs"].items())

@@ -115,6 +115,7 @@ def bits_from_yaml(text: str, source: str) -> Bits:
     except yaml.YAMLError as error:
         raise InputError(f"{source}: no YAML: {' '.join(str(error).split())}") from None
     root = Place(document, source)
+    root.kind(FORMAT)
     root.keys(("format", "network", "layers"))
     root["format"].choice((FORMAT,))
     layers = [(name, *_layer(place)) for name, place in root["layers"].fields()]

@@ -148,6 +148,15 @@ class Place:
             if name not in self.value:
                 self.fail(f"key {name!r} is missing")
 
+    def kind(self, expected: str) -> None:
+        """Refuse a document of another of our formats by its name, before its keys are looked at."""
+        found = self.mapping().get("format")
+        theirs, ours = str(found).partition("/")[0], expected.partition("/")[0]
+        if theirs.startswith("bitwright-") and theirs != ours:
+            self.fail(
+                f"is a {theirs.removeprefix('bitwright-')} ({found}), where {expected} is needed"
+            )
+
     def __getitem__(self, key: str | int) -> Place:
         name = key if isinstance(key, int) or key.isprintable() else repr(key)
         step = f"[{name}]" if isinstance(key, int) else f".{name}" if self.path else f"{name}"

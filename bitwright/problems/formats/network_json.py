@@ -66,6 +66,7 @@ def _layer_document(layer: LayerDescription) -> dict[str, Any]:
 def network_from_document(document: Any, source: str) -> NetworkDescription:
     """Read a network description; totals and costs follow from the layers and are not kept."""
     root = Place(document, source)
+    root.kind(FORMAT)
     root.keys(("format", "name", "layers"), ("ties", "other_bytes", "totals", "costs"))
     root["format"].choice((FORMAT,))
     _check_totals(root)

@@ -18,6 +18,7 @@ _OPTIONAL = ("ties", "interactions", "peaks", "fixed_costs", "budgets")
 def problem_from_document(document: Any, source: str) -> AllocationProblem:
     """Build the problem that a parsed document describes; `source` names the file in errors."""
     root = Place(document, source)
+    root.kind(FORMAT)
     root.keys(("format", "name", "layers"), _OPTIONAL)
     root["format"].choice((FORMAT,))
     terms: dict[str, Any] = {}

@@ -85,6 +85,7 @@ def _seeds_document(figure: OverSeeds) -> dict[str, Any]:
 def verified_from_document(document: Any, source: str) -> Verified:
     """Read what was verified; raises `InputError` naming file and place."""
     root = Place(document, source)
+    root.kind(VERIFIED_FORMAT)
     root.keys(
         ("format", "loss_reading", "cost", "main_metric", "critical_classes", "seeds", "float", "points"),
         ("version", "seed", "quality_split", "loss_split"),

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitwright.problems import InputError, ParetoFront, Precision, Solution, Status, non_dominated
-from bitwright.problems.formats import read_front, read_solution, write_front, write_solution
+from bitwright.problems.formats import (
+    read_front,
+    read_problem,
+    read_solution,
+    write_front,
+    write_solution,
+)
 from bitwright.problems.formats.answers_json import (
     front_document,
     front_from_document,
@@ -222,7 +228,7 @@ LAYER = ("bits", "stage1.unit1.conv1")
             FULL_FRONT,
             ("format",),
             "bitwright-solution/1",
-            "format: 'bitwright-solution/1' is unknown",
+            "is a solution (bitwright-solution/1), where bitwright-front/1 is needed",
         ),
     ],
 )
@@ -233,3 +239,14 @@ def test_bad_answers_are_named_by_file_place_and_rule(document, path, value, mes
     with pytest.raises(InputError, match=re.escape(message)) as caught:
         read(parse_json(text, "file"), "file")
     assert str(caught.value).startswith("file: ")
+
+
+@pytest.mark.parametrize("read", [read_solution, read_front, read_problem])
+def test_a_document_of_another_kind_is_named_as_what_it_is(tmp_path, read):
+    """A network given for something else is called a network, before its keys are found unknown."""
+    file = tmp_path / "mine.json"
+    file.write_text('{"format": "bitwright-network/1", "name": "x", "layers": []}')
+    with pytest.raises(
+        InputError, match=r"mine\.json: is a network \(bitwright-network/1\), where"
+    ):
+        read(file)

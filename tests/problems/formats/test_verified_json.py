@@ -71,7 +71,7 @@ def test_what_follows_or_is_not_known_may_be_left_out():
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("format",), "bitwright-front/1", "format: 'bitwright-front/1' is unknown"),
+        (("format",), "bitwright-front/1", "is a front (bitwright-front/1), where bitwright-verified/1 is needed"),
         (("cots",), 1, "unknown key 'cots'; did you mean 'cost'"),
         (("seeds",), ["0"], "seeds[0]: must be an integer"),
         ((*FIRST, "kind"), "fronts", "points[0].kind: 'fronts' is unknown; did you mean 'front'"),
