@@ -44,12 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
              "(default 8 and 4)",
     )  # fmt: skip
     parser.add_argument(
-        "--pins", nargs="*", metavar="LAYERS=PRECISION",
+        "--pins", nargs="*", action="extend", metavar="LAYERS=PRECISION",
         help="apply pins to those costs: the source's own, and these: first, last or a pattern of "
              "names, with a precision (w8a8) or a least one (>=w4a8)",
     )  # fmt: skip
     parser.add_argument(
-        "--ties", nargs="+", metavar="RULE",
+        "--ties", nargs="+", action="extend", metavar="RULE",
         help="rules of ties: shared_input, shared_weight, addition, concatenation, hawq_v3, ompq "
              "(default: the source's own, or the first two)",
     )  # fmt: skip

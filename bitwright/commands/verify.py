@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
              "of --front FILE)",
     )  # fmt: skip
     parser.add_argument(
-        "--uniform", nargs="*", metavar="wXaY",
+        "--uniform", nargs="*", action="extend", metavar="wXaY",
         help="uniform configurations to set beside, none after a bare --uniform (default: the run's)",
     )  # fmt: skip
     parser.add_argument(

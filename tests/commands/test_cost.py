@@ -67,6 +67,8 @@ def test_pins_are_shown_and_applied_when_asked_for(capsys):
     assert plain["costs"] == {"w4a4": costs_by_hand(plain, 4)}
     pins = ("first=w8a8", "head=>=w2a6", "b*=>=w4a4")
     pinned = answered(capsys, SMALL, "--input", "1,3,8,8", "--bits", "4", "--pins", *pins)
+    one_by_one = [word for p in pins for word in ("--pins", p)]
+    assert answered(capsys, SMALL, "--input", "1,3,8,8", "--bits", "4", *one_by_one) == pinned
     by_hand = {"stem": (8, 8), "head": (4, 6)}
     assert pinned["costs"] == {"w4a4": costs_by_hand(pinned, 4, by_hand)}
     assert {x["name"]: x["pinned"] for x in pinned["layers"] if x["pinned"]} == {"stem": "w8a8"}
