@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +152,22 @@ def test_bad_arguments(capsys, finished, tmp_path):
     said = refused(capsys, "export", finished, "--to", "qdq", "--out", tmp_path / "no" / "x.onnx")
     assert "no' is no folder; name a file in one" in said
     assert not (tmp_path / "x.onnx").exists()
+
+
+def test_eight_bits_are_exported_without_a_word_beside(finished, tmp_path):
+    """A process of its own writes nothing but the answer: no log of the libraries below."""
+    folder = tmp_path / "tiny"
+    shutil.copytree(finished, folder)
+    solution = json.loads((folder / "solutions/small.json").read_text())
+    for bits in solution["bits"].values():
+        bits |= {"weight_bits": 8, "activation_bits": 8}
+    (folder / "solutions/small.json").write_text(json.dumps(solution))
+    command = ("export", folder / "solutions/small.json", "--to", "qdq")
+    done = subprocess.run(
+        [sys.executable, "-m", "bitwright", *command, "--out", tmp_path / "net.onnx"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "opset 18" in done.stdout

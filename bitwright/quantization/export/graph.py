@@ -148,6 +148,8 @@ def float_graph(
     """
     require("onnx")
     require("onnxscript")
+    # What torch writes: converting to less fails for common operators, with a log of the failure.
+    opset = max(opset, LOWEST_OPSET)
     if dynamic_batch and (doubled := _doubled(inputs)) is not None:
         shapes = tuple({0: torch.export.Dim.DYNAMIC} for _ in inputs)
         try:
