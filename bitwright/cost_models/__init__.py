@@ -1,7 +1,7 @@
 """Cost models: what each precision of each layer costs on the hardware, and `tabulate` to ask them all.
 
 To add one, write a class with a `name` that carries the unit (`latency_us`), `cost(layer, precision)`
-and `fixed_cost(network)`, as `bitwright.problems.protocols.CostModel` says; its constructor's annotated
+and `fixed_cost(network)`, as `bitwright.problems.costing.CostModel` says; its constructor's annotated
 keyword arguments are its options. Register it under the entry point group `bitwright.cost_models`.
 """
 

@@ -24,7 +24,7 @@ def check(work: Work) -> None:
     asked = [("front", config.front.cost)]
     asked += [(f"solutions.{name}", cost) for name, s in config.solutions.items() for cost in s]
     for place, cost in asked:
-        if cost not in problem.costs:
-            raise InputError(f"{place}: unknown cost {cost!r}; {nearest(cost, problem.costs)}")
+        if cost not in problem.cost_names:
+            raise InputError(f"{place}: unknown cost {cost!r}; {nearest(cost, problem.cost_names)}")
     if config.critical.classes is not None:
         given_classes(config.critical.classes, work.task.classes)

@@ -42,6 +42,8 @@ def assemble(work: Work, network: NetworkDescription, loss: LossOf) -> Allocatio
         work.config.name,
         layers,
         ties=network.ties,
+        interactions=costs.interactions,
+        peaks=costs.peaks,
         fixed_costs={name: value for name, value in costs.fixed.items() if value},
     )
 

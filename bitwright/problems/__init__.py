@@ -6,6 +6,7 @@ ours and neither torch nor scipy; the file formats are in `bitwright.problems.fo
 
 from bitwright.problems.budgets import Budget as Budget
 from bitwright.problems.configuration import BitConfiguration as BitConfiguration
+from bitwright.problems.device import Device as Device
 from bitwright.problems.errors import BitwrightError as BitwrightError
 from bitwright.problems.errors import InputError as InputError
 from bitwright.problems.errors import MeasurementError as MeasurementError
@@ -18,7 +19,9 @@ from bitwright.problems.front import FrontPoint as FrontPoint
 from bitwright.problems.front import ParetoFront as ParetoFront
 from bitwright.problems.front import non_dominated as non_dominated
 from bitwright.problems.measurements import Quality as Quality
+from bitwright.problems.network import ActivationTensor as ActivationTensor
 from bitwright.problems.network import LayerDescription as LayerDescription
+from bitwright.problems.network import Link as Link
 from bitwright.problems.network import NetworkDescription as NetworkDescription
 from bitwright.problems.precision import FLOAT32 as FLOAT32
 from bitwright.problems.precision import Precision as Precision

@@ -104,10 +104,47 @@ class LayerDescription:
 
 
 @dataclass(frozen=True, slots=True)
+class ActivationTensor:
+    """A tensor between layers, as one run in the model's own order holds it in memory.
+
+    `elements` counts its values, batch included. `makers` are the layers whose outputs reach it with
+    no layer in between, none for an input of the network. `readers` are the layers that read it, or
+    something computed from it with no layer in between; none for what only the outputs of the
+    network are made of. It is alive from the first of its two `steps` to the last.
+    """
+
+    elements: int
+    makers: tuple[str, ...]
+    readers: tuple[str, ...]
+    steps: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        for field in ("makers", "readers", "steps"):
+            object.__setattr__(self, field, tuple(getattr(self, field)))
+        if self.elements < 1:
+            raise InputError(f"a tensor needs elements, got {self.elements}")
+        if len(self.steps) != 2 or not 0 <= self.steps[0] <= self.steps[1]:
+            raise InputError(f"steps of a tensor go from a first to a last, got {self.steps}")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The input of layer `target` is computed from the output of `source` with no layer in between.
+
+    `elements` counts the values of that input, batch included.
+    """
+
+    source: str
+    target: str
+    elements: int
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkDescription:
     """The layers of a network in the order in which they first run, and their ties.
 
-    `other_bytes` is what the network stores in float32 beside the weights and biases of its layers,
+    `links` say which layers feed which, and `tensors` what is kept in memory between them; both are
+    empty where nobody recorded them. `other_bytes` is what the network stores in float32 beside the weights and biases of its layers,
     batch norms that fold into a layer left out.
     """
 
@@ -115,10 +152,12 @@ class NetworkDescription:
     layers: tuple[LayerDescription, ...]
     ties: tuple[Tie, ...] = ()
     other_bytes: int = 0
+    links: tuple[Link, ...] = ()
+    tensors: tuple[ActivationTensor, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(self.layers))
-        object.__setattr__(self, "ties", tuple(self.ties))
+        for field in ("layers", "ties", "links", "tensors"):
+            object.__setattr__(self, field, tuple(getattr(self, field)))
         if self.other_bytes < 0:
             raise InputError(
                 f"network {self.name!r}: other_bytes must not be negative, got {self.other_bytes}"
@@ -133,6 +172,13 @@ class NetworkDescription:
             for layer in tie.layers:
                 if layer not in names:
                     raise InputError(f"tie names unknown layer {layer!r}; {nearest(layer, names)}")
+        named = {n for link in self.links for n in (link.source, link.target)}
+        named |= {n for tensor in self.tensors for n in (*tensor.makers, *tensor.readers)}
+        for name in sorted(named - set(names)):
+            raise InputError(
+                f"network {self.name!r}: a link or tensor names unknown layer {name!r}; "
+                f"{nearest(name, names)}"
+            )
 
     def __getitem__(self, name: str) -> LayerDescription:
         for layer in self.layers:

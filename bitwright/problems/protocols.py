@@ -1,4 +1,4 @@
-"""The protocols that plug-ins fulfil: solver, cost model, significance measure, task, objective.
+"""The protocols that plug-ins fulfil: solver, significance measure, task, objective (costs: `costing`).
 
 A plug-in is a class registered under an entry point. Its constructor's annotated keyword arguments
 are its options: a run configuration sets them by name, the command line prints their defaults, and
@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError
-from bitwright.problems.exact import Number
 from bitwright.problems.measurements import Quality
-from bitwright.problems.network import LayerDescription, NetworkDescription
+from bitwright.problems.network import NetworkDescription
 from bitwright.problems.precision import Precision
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.scores import CriticalClasses, SignificanceTable
@@ -149,20 +148,6 @@ class HasFront(Solver, Protocol):
         epsilon: float = 0.0,
     ) -> FrontProposal:
         """Propose non-dominated selections within the problem's budgets, up to an allowed error."""
-
-
-@runtime_checkable
-class CostModel(Protocol):
-    """Tabulates what each precision of each layer costs."""
-
-    name: str
-    """Name of the cost with its unit, such as `latency_us`."""
-
-    def cost(self, layer: LayerDescription, precision: Precision) -> Number:
-        """Cost of the layer at the precision, not negative; raises `InputError` when it is unknown."""
-
-    def fixed_cost(self, network: NetworkDescription) -> Number:
-        """Cost of what is no decision, added to every total; 0 where there is none."""
 
 
 @dataclass(frozen=True)

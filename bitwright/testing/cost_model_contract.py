@@ -7,11 +7,11 @@ import pickle
 
 import pytest
 
+from bitwright.problems.costing import CostModel
 from bitwright.problems.errors import InputError
 from bitwright.problems.exact import exact
 from bitwright.problems.network import LayerDescription, NetworkDescription
 from bitwright.problems.precision import Precision
-from bitwright.problems.protocols import CostModel
 
 NETWORK = NetworkDescription(
     "two layers",

@@ -4,7 +4,7 @@ import pytest
 
 from bitwright.cost_models import BitOperations, WeightSize
 from bitwright.problems import FLOAT32, Precision
-from bitwright.problems.protocols import CostModel
+from bitwright.problems.costing import CostModel
 
 from .resnet18 import resnet18
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bitwright.cost_models import CostTable
 from bitwright.problems import FLOAT32, InputError, LayerDescription, Precision
-from bitwright.problems.protocols import CostModel
+from bitwright.problems.costing import CostModel
 
 from .resnet18 import resnet18
 
