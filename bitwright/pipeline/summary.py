@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from bitwright.problems.formats import read_verified
 from bitwright.problems.verified import MeasuredQuality, OverSeeds, Verified
-from bitwright.text import figure, text_table
+from bitwright.text import counted, figure, text_table
 
 _NEXT_TO_CHANCE = 1.5
 
@@ -57,8 +56,7 @@ def _solutions(run: Path) -> str:
         gap = "-" if solution["gap"] is None else f"{solution['gap']:.2g}"
         rows.append([path.stem, solution["status"], loss, gap, used])
         if solution.get("runs_as"):
-            types = Counter(solution["runs_as"].values())
-            layers = ", ".join(f"{count} as {name}" for name, count in types.most_common())
+            layers = counted(solution["runs_as"].values())
             notes.append(f"{path.stem}: layers that run on {solution['device']}: {layers}")
         if solution["explanation"]:
             notes.append(f"{path.stem}: {solution['explanation']}")
