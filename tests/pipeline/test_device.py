@@ -22,7 +22,7 @@ from bitwright.problems import (
     Tie,
 )
 from bitwright.problems.device import ComputeType, Device, Support
-from bitwright.problems.formats import read_front, read_problem, read_solution
+from bitwright.problems.formats import read_front, read_problem, read_solution, read_verified
 from bitwright.problems.formats.device_yaml import device_to_yaml
 from bitwright.run_config import VariantsSection, parse_run_config
 
@@ -149,8 +149,11 @@ def configuration(tmp_path_factory):
     folder = tmp_path_factory.mktemp("config")
     device = board("w2a8 w4a8 w8a8", linear="w8a8")
     (folder / "mine.yaml").write_text(device_to_yaml(device), encoding="utf-8")
-    verify = {"front_points": 1, "uniform": ["w4a8"]}
-    document = tiny_run.settings(verify=verify, training={"epochs": 1}, device="mine.yaml")
+    verify = {"front_points": 1, "uniform": ["w4a8", "w3a8"]}
+    precisions = ["w2a8", "w3a8", "w4a8", "w8a8"]
+    document = tiny_run.settings(
+        verify=verify, precisions=precisions, training={"epochs": 1}, device="mine.yaml"
+    )
     (folder / "run.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
     return folder
 
@@ -179,6 +182,15 @@ def test_a_run_ends_within_the_device_and_says_what_runs_as_what(finished):
     assert read_front(finished / "front.json").device == "board"
     chosen = read_front(finished / "front_points.json")
     assert all(p.runs_as == dict.fromkeys(p.configuration, "type") for p in chosen)
+
+
+def test_uniform_points_are_those_that_the_device_can_hold(finished):
+    """A layer with a single choice takes it; what every layer would round up is left out."""
+    points = {p.name: p.configuration for p in read_verified(finished / "verified.json").points}
+    assert "uniform w3a8" not in points
+    assert {n: p.label for n, p in points["uniform w4a8"].items()} == {
+        "stem": "w4a8", "blocks.0.conv1": "w4a8", "blocks.0.conv2": "w4a8", "head": "w8a8",
+    }  # fmt: skip
 
 
 def test_the_summary_counts_what_runs_as_what(finished, configuration, capsys):
