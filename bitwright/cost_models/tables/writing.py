@@ -1,0 +1,84 @@
+"""Writing cost tables, so that they read back as they were."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bitwright.cost_models.tables.reading import BITS, LAYER, RUNS_AS, VARIANT, parse_cost_table
+from bitwright.cost_models.tables.rows import MEDIAN, SPREAD, CostRow
+from bitwright.problems.errors import InputError
+from bitwright.problems.exact import Number, exact
+from bitwright.problems.formats.atomic import write_atomic
+from bitwright.problems.formats.json_text import decimal_text, naming
+from bitwright.problems.operation import COLUMNS, OperationKey
+
+
+def write_cost_table(
+    path: str | Path, rows: Sequence[CostRow], header: Mapping[str, str | Number] | None = None
+) -> None:
+    """Write rows of one kind under `# key: value` lines; all or nothing reaches the disk.
+
+    Columns that every row leaves empty are left out. Raises `InputError` for rows of both kinds, for
+    a row given twice, for rows with different costs, and for text that CSV would not give back.
+    """
+    lines = {key: _text(value) for key, value in (header or {}).items()}
+    with naming(str(path)):
+        text = _table_text(tuple(rows), lines)
+        back = parse_cost_table(text, str(path))
+    for key, value in lines.items():
+        if back.header.get(key) != value:
+            raise InputError(f"{path}: header line {key!r} cannot be written as {value!r}")
+    if back.header != lines or back.rows != tuple(rows):
+        wrong = next((r for r, b in zip(rows, back.rows, strict=False) if r != b), rows[-1])
+        raise InputError(f"{path}: the row of {wrong.key!r} would not be read back as it is")
+    write_atomic(path, text)
+
+
+def _table_text(rows: tuple[CostRow, ...], header: Mapping[str, str]) -> str:
+    if not rows:
+        raise InputError("a cost table needs one row or more")
+    by_operation = isinstance(rows[0].key, OperationKey)
+    names = tuple(rows[0].costs)
+    for row in rows:
+        if isinstance(row.key, OperationKey) != by_operation:
+            raise InputError("rows of one cost table are keyed either by layer or by operation")
+        if set(row.costs) != set(names):
+            raise InputError(
+                f"rows of one cost table have the same costs; {row.key} at {row.precision} has "
+                f"{sorted(row.costs)}, the first row {sorted(names)}"
+            )
+    records = [_cells(row, names) for row in rows]
+    columns = [c for c in records[0] if c in (LAYER, *BITS) or any(r[c] for r in records)]
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    for key, value in header.items():
+        line = f"# {key}: {value}"
+        if '"' in line:
+            writer.writerow([line])
+        else:
+            stream.write(line + "\n")
+    writer.writerow(columns)
+    writer.writerows([record[column] for column in columns] for record in records)
+    return stream.getvalue()
+
+
+def _cells(row: CostRow, names: Sequence[str]) -> dict[str, str]:
+    if isinstance(row.key, OperationKey):
+        cells = {column: str(getattr(row.key, column)) for column in COLUMNS}
+    else:
+        cells = {LAYER: row.key}
+    cells |= {bits: str(getattr(row.precision, bits)) for bits in BITS}
+    cells[VARIANT] = row.precision.variant
+    for name in names:
+        cells[name] = _text(row.costs[name])
+        cells[name + MEDIAN] = _text(row.medians[name]) if name in row.medians else ""
+        cells[name + SPREAD] = _text(row.spreads[name]) if name in row.spreads else ""
+    cells[RUNS_AS] = row.runs_as
+    return cells
+
+
+def _text(value: str | Number) -> str:
+    return value if isinstance(value, str) else decimal_text(exact(value))
