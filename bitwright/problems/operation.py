@@ -124,11 +124,6 @@ def operation_calls(layer: LayerDescription) -> int:
     return layer.macs // one
 
 
-def is_depthwise(layer: LayerDescription) -> bool:
-    """Whether every input channel is a group of its own."""
-    return layer.groups is not None and layer.groups > 1 and layer.groups == layer.in_channels
-
-
 def _product_key(layer: LayerDescription) -> OperationKey:
     left, result = layer.input_shape, layer.output_shape
     if layer.parameters or min(len(left), len(result)) < 2 or left[-2] != result[-2]:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 from bitwright.cost_models.tables.reading import CostData
 from bitwright.cost_models.tables.rows import CostRow
-from bitwright.problems.device import Device
+from bitwright.problems.device import Device, is_depthwise
 from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.network import LayerDescription
 from bitwright.problems.operation import (
     OperationKey,
-    is_depthwise,
     operation_calls,
     operation_key,
     operation_keys,
@@ -121,7 +120,7 @@ def _running(layer: LayerDescription, precision: Precision, device: Device | Non
     """What the device says of a precision, for the error about a missing row."""
     if device is None:
         return ""
-    name = device.runs_as(layer.kind, precision, depthwise=is_depthwise(layer))
+    name = device.layer_runs_as(layer, precision)
     if name is None:
         return f", which device {device.name!r} does not store for {layer.kind}"
     return f", which runs as {name} ({table_precision(layer, precision, device)})"

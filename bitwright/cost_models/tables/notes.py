@@ -107,7 +107,11 @@ def _totals(table: CostTable) -> list[str]:
             + (f" and {per_element:g} per element" if per_element else "")
         )
     text = f"totals of {table.name} predict end-to-end figures in {unit}: {'; '.join(parts)}"
-    return [f"{text}; calibrated on {head.network}" if head.network else text]
+    error = table.provenance.get("prediction_error")
+    return [
+        text + (f"; calibrated on {head.network}" if head.network else ""),
+        *([f"measured and predicted differ by {error}"] if error else []),
+    ]
 
 
 def _network_notes(table: CostTable) -> list[str]:

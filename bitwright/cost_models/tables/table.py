@@ -17,8 +17,10 @@ from bitwright.problems.costing import Candidates, CostInteraction, CostSource
 from bitwright.problems.device import Device
 from bitwright.problems.errors import InputError
 from bitwright.problems.network import LayerDescription, NetworkDescription
-from bitwright.problems.operation import OperationKey, is_depthwise
+from bitwright.problems.operation import OperationKey
 from bitwright.problems.precision import Precision
+
+_DEVICE_FILES = (".yaml", ".yml", ".json")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class CostTable:
     """Measured costs by layer or by operation; a row that is missing is an error, never a zero.
 
     `cost` is the column to read and the name of the cost, unit included. `device` names a bundled
-    device, or a file ending in `.yaml` or `.yml`: a precision without a row of its own takes the row
+    device, or a device file: a precision without a row of its own takes the row
     of what it runs as there; the device of a run is asked where the option is not given. With
     `interpolate`, operations that were not measured are estimated from those that were.
     `end_to_end` predicts times of whole networks by the figures in the table's head, by default
@@ -189,16 +191,12 @@ class CostTable:
     def _type_name(self, layer: LayerDescription, precision: Precision) -> str:
         if self.device is None:
             return ""
-        depthwise = is_depthwise(layer)
-        return self.device.runs_as(layer.kind, precision, depthwise=depthwise) or ""
+        return self.device.layer_runs_as(layer, precision) or ""
 
 
 def _load_device(option: Path) -> Device:
-    """The device of the option; a bundled name has lost its way if a folder was put before it."""
-    from bitwright.cost_models.devices import (  # type: ignore[import-not-found, unused-ignore]
-        load_device,
-    )
+    """The device of the option: a file by its ending, else a name, before which a folder may stand."""
+    from bitwright.cost_models.devices import load_device
 
-    is_file = option.suffix in (".yaml", ".yml")
-    device: Device = load_device(option if is_file else option.name)
-    return device
+    is_file = option.suffix.lower() in _DEVICE_FILES
+    return load_device(option if is_file else option.name)
