@@ -13,6 +13,7 @@ from bitwright.problems.errors import InputError
 from bitwright.problems.exact import Number, exact
 from bitwright.problems.formats.atomic import write_atomic
 from bitwright.problems.formats.json_text import decimal_text, naming
+from bitwright.problems.formats.table_csv import parse_table
 from bitwright.problems.operation import COLUMNS, OperationKey
 
 
@@ -27,10 +28,12 @@ def write_cost_table(
     lines = {key: _text(value) for key, value in (header or {}).items()}
     with naming(str(path)):
         text = _table_text(tuple(rows), lines)
+        # Text that CSV would not give back can also break the lines around it, so it is looked for alone.
+        for key, value in lines.items():
+            alone = parse_table(_header_text({key: value}) + "layer\nx\n", str(path))
+            if alone.header != {key: value} or len(alone.rows) != 1:
+                raise InputError(f"header line {key!r} cannot be written as {value!r}")
         back = parse_cost_table(text, str(path))
-    for key, value in lines.items():
-        if back.header.get(key) != value:
-            raise InputError(f"{path}: header line {key!r} cannot be written as {value!r}")
     if back.header != lines or back.rows != tuple(rows):
         wrong = next((r for r, b in zip(rows, back.rows, strict=False) if r != b), rows[-1])
         raise InputError(f"{path}: the row of {wrong.key!r} would not be read back as it is")
@@ -54,15 +57,16 @@ def _table_text(rows: tuple[CostRow, ...], header: Mapping[str, str]) -> str:
     columns = [c for c in records[0] if c in (LAYER, *BITS) or any(r[c] for r in records)]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    for key, value in header.items():
-        line = f"# {key}: {value}"
-        if '"' in line:
-            writer.writerow([line])
-        else:
-            stream.write(line + "\n")
     writer.writerow(columns)
     writer.writerows([record[column] for column in columns] for record in records)
-    return stream.getvalue()
+    return _header_text(header) + stream.getvalue()
+
+
+def _header_text(header: Mapping[str, str]) -> str:
+    """The lines above the columns, in quotes only where they hold some."""
+    lines = (f"# {key}: {value}" for key, value in header.items())
+    quoted = ('"' + line.replace('"', '""') + '"' if '"' in line else line for line in lines)
+    return "".join(line + "\n" for line in quoted)
 
 
 def _cells(row: CostRow, names: Sequence[str]) -> dict[str, str]:
