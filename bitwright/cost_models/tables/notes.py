@@ -119,7 +119,7 @@ def _network_notes(table: CostTable) -> list[str]:
     if network is None:
         return []
     if table.end_to_end and head.rest:
-        if head.network == network.name:
+        if table.is_of(network):
             found.append(f"with {float(head.rest):g} that belong to no layer of {network.name}")
         else:
             found.append(

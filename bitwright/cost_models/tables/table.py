@@ -100,7 +100,13 @@ class CostTable:
         if not self.end_to_end:
             return none
         rest = head.rest or none
-        return (head.overhead or none) + (rest if head.network == network.name else none)
+        return (head.overhead or none) + (rest if self.is_of(network) else none)
+
+    def is_of(self, network: NetworkDescription) -> bool:
+        """Whether the table is of this network: by the name in its head, or as all its layers are."""
+        if self.prediction.network == network.name:
+            return True
+        return not self._rows.by_operation and set(self._rows.by_key) <= set(network.names)
 
     def interactions(
         self, network: NetworkDescription, candidates: Candidates
