@@ -122,7 +122,7 @@ def test_the_option_names_the_device_of_the_table(write, tmp_path):
         table = CostTable(file=path, device=option)
         assert table.cost(LAYER, W8A8) == cost
         assert table.for_network(network, board()).cost(LAYER, W8A8) == cost
-    assert table.source(LAYER, W4A8).runs_as == "int8"
+    assert table.source(LAYER, W8A8).runs_as == "int8"
     with pytest.raises(InputError, match="unknown device 'nvidia_t5'"):
         CostTable(file=path, device=tmp_path / "nvidia_t5")
 
