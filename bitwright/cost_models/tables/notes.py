@@ -76,7 +76,7 @@ def notes_of(table: CostTable, sources: Sources, errors: Sequence[float]) -> lis
 
 def _measured_how(table: CostTable) -> str:
     head = table.provenance
-    said = [head[key] for key in ("device", "runtime", "date") if head.get(key)]
+    said = [head[key] for key in ("device", "runtime", "date", "compute") if head.get(key)]
     said += [
         f"{key} {head[key]}" for key in ("threads", "batch", "repeats", "spread") if head.get(key)
     ]
@@ -109,7 +109,7 @@ def _totals(table: CostTable) -> list[str]:
     text = f"totals of {table.name} predict end-to-end figures in {unit}: {'; '.join(parts)}"
     error = table.provenance.get("prediction_error")
     return [
-        text + (f"; calibrated on {head.network}" if head.network else ""),
+        text + (f"; measured on {head.network}" if head.network and head.is_end_to_end else ""),
         *([f"measured and predicted differ by {error}"] if error else []),
     ]
 

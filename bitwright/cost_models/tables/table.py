@@ -35,11 +35,11 @@ class CostTable:
     """Measured costs by layer or by operation; a row that is missing is an error, never a zero.
 
     `cost` is the column to read and the name of the cost, unit included. `device` names a bundled
-    device, or a device file: a precision without a row of its own takes the row
-    of what it runs as there; the device of a run is asked where the option is not given. With
-    `interpolate`, operations that were not measured are estimated from those that were.
-    `end_to_end` predicts times of whole networks by the figures in the table's head, by default
-    where it has any besides the empty run; otherwise totals are sums of layers. Figures are exact.
+    device, or a device file: a precision without a row of its own takes the row of what it runs as
+    there; the device of a run is asked where the option is not given. With `interpolate`, operations
+    that were not measured are estimated from those that were. `end_to_end` predicts figures of whole
+    networks by the lines in the table's head, by default where it has any besides the empty run;
+    otherwise totals are sums of layers. Figures are exact.
 
     `provenance` holds the lines `# key: value` on top of the file.
     """
@@ -80,7 +80,7 @@ class CostTable:
         """
         bound = copy.copy(self)
         bound.network, bound._figures, bound._groups = network, {}, {}
-        if not self._own_device:
+        if device is not None and not self._own_device:
             bound.device = device
         other = notes.other_batch(network, self.batch)
         if self._rows.by_operation and other is not None:
