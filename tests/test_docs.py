@@ -25,6 +25,7 @@ DOCUMENTS = (
     "docs/variants.md",
     "docs/export.md",
     "docs/devices.md",
+    "docs/cost-tables.md",
 )
 COMMANDS = ("solve", "front", "compare", "cost")
 
