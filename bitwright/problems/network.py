@@ -131,12 +131,18 @@ class ActivationTensor:
 class Link:
     """The input of layer `target` is computed from the output of `source` with no layer in between.
 
-    `elements` counts the values of that input, batch included.
+    `elements` counts the values of that input, batch included, over all calls of the target.
     """
 
     source: str
     target: str
     elements: int
+
+    def __post_init__(self) -> None:
+        if self.source == self.target:
+            raise InputError(f"a link needs two different layers, got {self.source!r} twice")
+        if self.elements < 1:
+            raise InputError(f"a link needs elements, got {self.elements}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +150,8 @@ class NetworkDescription:
     """The layers of a network in the order in which they first run, and their ties.
 
     `links` say which layers feed which, and `tensors` what is kept in memory between them; both are
-    empty where nobody recorded them. `other_bytes` is what the network stores in float32 beside the weights and biases of its layers,
-    batch norms that fold into a layer left out.
+    empty where nobody recorded them. `other_bytes` is what the network stores in float32 beside the
+    weights and biases of its layers, batch norms that fold into a layer left out.
     """
 
     name: str
