@@ -46,8 +46,9 @@ class LayerDescription:
     operand of a product of activations, which has no weights, stands where weights stand.
     `in_channels`, `out_channels`, `kernel`, `stride`
     and `groups` are what tables of measured costs are keyed by; None or empty where they say nothing.
-    `bias_parameters` counts its biases once a batch norm that can be is folded into it, and
-    `weight_channels` the scales of weights that are quantized per channel.
+    `bias_parameters` counts its biases once a batch norm that can be is folded into it,
+    `folded_channels` the channels of that batch norm, and `weight_channels` the scales of weights
+    that are quantized per channel.
     """
 
     name: str
@@ -68,11 +69,13 @@ class LayerDescription:
     bias_parameters: int = 0
     weight_channels: int = 0
     function: FunctionCall | None = None
+    folded_channels: int = 0
 
     def __post_init__(self) -> None:
         if not self.name:
             raise InputError("a layer needs a name")
-        for field in ("parameters", "macs", "bias_parameters", "weight_channels"):
+        counts = ("parameters", "macs", "bias_parameters", "weight_channels", "folded_channels")
+        for field in counts:
             if getattr(self, field) < 0:
                 raise InputError(
                     f"layer {self.name!r}: {field} must not be negative, got {getattr(self, field)}"

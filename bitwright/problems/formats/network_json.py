@@ -20,7 +20,7 @@ from bitwright.problems.ties import SIDES, Tie
 FORMAT = "bitwright-network/1"
 _NUMBERS = ("in_channels", "out_channels", "groups")
 _LISTS = ("kernel", "stride")
-_SIZES = ("bias_parameters", "weight_channels")
+_SIZES = ("bias_parameters", "weight_channels", "folded_channels")
 
 
 def network_document(
