@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bitwright.problems import InputError, NetworkDescription, Peak
 from bitwright.problems.costing import Candidates
+from bitwright.problems.network import ActivationTensor
 
 MOST_ROWS = 64
 """Rows of one step, at most; beyond, tensors are taken together until there are fewer."""
@@ -43,13 +44,14 @@ class PeakActivation:
 
     def peaks(self, network: NetworkDescription, candidates: Candidates) -> Sequence[Peak]:
         """The steps of the network; raises `InputError` where its tensors were not recorded."""
-        groups = _Groups(network, candidates)
-        steps = _steps(network, groups)
-        if not steps:
+        tensors = [tensor for tensor in network.tensors if tensor.makers or tensor.readers]
+        if not tensors:
             raise InputError(
                 f"cost {self.name!r}: the description of network {network.name!r} says nothing of "
                 "its tensors; read the model again"
             )
+        groups = _Groups(network, candidates)
+        steps = _steps(tensors, groups)
         # Steps that are below another in any case need not be spelled out: there may be thousands.
         bar = max(_value(step, groups.least) for step in steps)
         steps = [step for step in steps if _value(step, groups.most) >= bar]
@@ -107,9 +109,8 @@ class _Groups:
         return frozenset(g for g in groups if g == floor or self.most[g] > most)
 
 
-def _steps(network: NetworkDescription, groups: _Groups) -> list[list[_Stored]]:
+def _steps(tensors: Sequence[ActivationTensor], groups: _Groups) -> list[list[_Stored]]:
     """What is alive at each step that is no part of another: the tensors of equal groups as one."""
-    tensors = [t for t in network.tensors if t.makers or t.readers]
     deciding = [groups.deciding(tensor.readers or tensor.makers) for tensor in tensors]
     kinds = {of: i for i, of in enumerate(dict.fromkeys(deciding))}
     firsts = sorted({tensor.steps[0] for tensor in tensors})
