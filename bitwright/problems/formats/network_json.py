@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from bitwright.problems.formats.json_text import Place, naming
@@ -95,17 +95,17 @@ def network_from_document(document: Any, source: str) -> NetworkDescription:
     )
     root["format"].choice((FORMAT,))
     _check_totals(root)
-    layers = tuple(_layer(place) for place in root["layers"].items())
-    names = [layer.name for layer in layers]
     with naming(source):
-        return NetworkDescription(
+        network = NetworkDescription(
             root["name"].text(),
-            layers,
+            tuple(_layer(place) for place in root["layers"].items()),
             tuple(_tie(place) for place in _optional(root, "ties")),
             root["other_bytes"].integer() if "other_bytes" in root else 0,
-            tuple(_link(place, names) for place in _optional(root, "links")),
-            tuple(_tensor(place, names) for place in _optional(root, "tensors")),
         )
+        names = network.names
+        links = tuple(_link(place, names) for place in _optional(root, "links"))
+        tensors = tuple(_tensor(place, names) for place in _optional(root, "tensors"))
+        return replace(network, links=links, tensors=tensors)
 
 
 def _optional(root: Place, key: str) -> list[Place]:
