@@ -2,7 +2,14 @@
 
 import pytest
 
-from bitwright.cost_models import BitOperations, CostTable, WeightSize
+from bitwright.cost_models import (
+    BitOperations,
+    CostTable,
+    MeanWeightBits,
+    PackedSize,
+    StoredSize,
+    WeightSize,
+)
 from bitwright.problems import Precision
 from bitwright.problems.operation import operation_key
 from bitwright.testing.cost_model_contract import NETWORK, CostModelContract
@@ -20,6 +27,26 @@ class TestWeightSize(CostModelContract):
     @pytest.fixture
     def cost_model(self):
         return WeightSize()
+
+
+class TestMeanWeightBits(CostModelContract):
+    @pytest.fixture
+    def cost_model(self):
+        return MeanWeightBits().for_network(NETWORK, None)
+
+
+@pytest.mark.parametrize("scheme", ["symmetric", "affine"])
+class TestPackedSize(CostModelContract):
+    @pytest.fixture
+    def cost_model(self, scheme):
+        return PackedSize(weight_scheme=scheme)
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "group:2"])
+class TestStoredSize(CostModelContract):
+    @pytest.fixture
+    def cost_model(self, granularity):
+        return StoredSize(weight_granularity=granularity)
 
 
 class TestCostTable(CostModelContract):
