@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -125,8 +126,8 @@ def _delimiter(text: str) -> str:
 
 
 def _named(names: list[str], source: str) -> tuple[str, ...]:
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise InputError(f"{source}: column {name!r} is given twice")
     return tuple(names)
 
