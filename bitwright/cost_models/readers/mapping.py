@@ -17,6 +17,7 @@ from bitwright.cost_models.readers.rules import (
     by_names,
     by_order,
     by_range,
+    by_weights,
     last_of_kind,
     settled,
 )
@@ -119,6 +120,8 @@ def map_profile(
         found.take(rule, by_names(rule, names, found.open_rows("layer", "unknown")))
     inside = by_names("module path", names, found.open_rows("other"))
     found.take("inside the layer", inside, shared=True)
+    own_weights = by_weights(names, found.open_rows("conversion"))
+    found.take("weights of the layer", own_weights, shared=True)
     found.take("range of nodes", by_range(names, found.open_rows("unknown"), found.free_names()))
     found.take("shape", by_shape(found.open_rows("layer"), found.free()))
     found.take("last of its kind", last_of_kind(found.open_rows("layer"), found.free()))

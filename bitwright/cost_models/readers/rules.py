@@ -25,6 +25,9 @@ Open = Sequence[tuple[int, Measurement]]
 Proposal = dict[int, tuple[str, ...]]
 
 
+_WEIGHT = ".weight"
+
+
 class Names:
     """The names that a network's layers may be recognised by; None where two layers have one."""
 
@@ -98,6 +101,16 @@ def by_names(rule: str, names: Names, rows: Open) -> Proposal:
         if foreign_ends(row.name) is None:
             found = {NAME_RULES[rule](names, part) for part in parts_of(row.name)} - {None}
             proposed[i] = tuple(sorted((n for n in found if n), key=names.order.__getitem__))
+    return proposed
+
+
+def by_weights(names: Names, rows: Open) -> Proposal:
+    """Conversions of a layer's own weights in every run, such as `conv1.weight_dequantized`."""
+    proposed: Proposal = {}
+    for i, row in rows:
+        layer, mark, _ = row.name.partition(_WEIGHT)
+        if mark and layer in names.order:
+            proposed[i] = (layer,)
     return proposed
 
 
