@@ -80,7 +80,7 @@ def _require_finished(rows: _Rows, source: str, line: int) -> None:
 
 def _six(cells: list[str], source: str, line: int) -> list[str]:
     """The six cells of a row; a name may hold the delimiter."""
-    if cells[-1] == "" and len(cells) > len(COLUMNS):
+    if cells[-1] == "":
         cells = cells[:-1]
     if len(cells) < len(COLUMNS):
         raise InputError(f"{source}: line {line}: {len(COLUMNS)} cells expected, got {len(cells)}")
