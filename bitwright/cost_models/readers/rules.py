@@ -75,13 +75,13 @@ def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str | None]:
 
 
 def _paths(part: str) -> Iterator[str]:
-    """A path in dots, then without the operations at its end."""
+    """A path in dots, then without the operations at its end, of which there are two at most."""
     steps = steps_of(part)
-    while steps:
-        yield ".".join(steps)
-        if not is_operation(steps[-1]):
+    for _ in range(3):
+        if steps:
+            yield ".".join(steps)
+        if not steps or not is_operation(steps.pop()):
             return
-        steps = steps[:-1]
 
 
 NAME_RULES = {

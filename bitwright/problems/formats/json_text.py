@@ -247,4 +247,5 @@ class Place:
 def _short(value: Any) -> str:
     is_decimal = isinstance(value, Decimal)
     text = str(value) if is_decimal else json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    text = text if len(text) <= 60 else f"{text[:57]}..."
+    return text if text.isprintable() else ascii(text)[1:-1]

@@ -31,9 +31,9 @@ class Row:
 
     def fail(self, column: str, rule: str) -> NoReturn:
         """Raise `InputError` for the cell in a column."""
-        raise InputError(
-            f"{self.source}: line {self.line}: {column} {rule}, got {self.cells.get(column)!r}"
-        )
+        cell = self.cells.get(column)
+        shown = cell if cell is None or len(cell) <= 60 else f"{cell[:57]}..."
+        raise InputError(f"{self.source}: line {self.line}: {column} {rule}, got {shown!r}")
 
     def text(self, column: str) -> str:
         """The cell as non-empty text."""
