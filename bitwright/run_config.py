@@ -13,7 +13,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -25,10 +24,12 @@ from pydantic import (
 )
 
 from bitwright import plugins
+from bitwright.cost_models.devices import is_device_path, load_device
 from bitwright.networks import DEFAULT_TIES, TIE_RULES
 from bitwright.problems.budgets import Budget
 from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.formats.json_text import naming, read_text
+from bitwright.problems.formats.yaml_text import parse_yaml
 from bitwright.problems.precision import LeastPrecision, Precision, parse_pin
 from bitwright.quantization import TrainingRecipe
 from bitwright.quantization.calibration import group_size
@@ -37,7 +38,6 @@ from bitwright.quantization.ranges.clipping import find_rule
 from bitwright.schema import first_problem
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_MERGE = "tag:yaml.org,2002:merge"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
@@ -120,6 +120,11 @@ def _rule(side: Literal["weight", "activation"]) -> Callable[[str], str]:
 def _granularity(value: str) -> str:
     group_size(value)
     return value
+
+
+def _device(value: Any) -> Any:
+    """A path where one is meant, so that it is anchored at the configuration's folder."""
+    return Path(value) if isinstance(value, str) and is_device_path(value) else value
 
 
 class CalibrationSection(_Section):
@@ -207,6 +212,7 @@ class RunConfig(_Section):
     calibration: CalibrationSection = CalibrationSection()
     precisions: tuple[PrecisionLabel, ...] = Field(min_length=1)
     variants: VariantsSection = VariantsSection()
+    device: Annotated[str | Path | None, BeforeValidator(_device)] = None
     pins: dict[str, Pin] = Field(default_factory=dict)
     ties: tuple[Annotated[str, AfterValidator(_one_of(TIE_RULES))], ...] = DEFAULT_TIES
     critical: CriticalSection = CriticalSection()
@@ -254,10 +260,12 @@ class RunConfig(_Section):
         return document
 
     def files(self, keys: Collection[str]) -> list[Path]:
-        """The files that plug-ins under these keys read, but for the task's, which digests its data."""
+        """The files of these keys, and those that their plug-ins read, but for the task's, which digests its data."""
         found = []
         for key in keys:
             value = getattr(self, key)
+            if isinstance(value, Path):
+                found.append(value)
             sections = value if isinstance(value, tuple) else (value,)
             for section in sections:
                 if isinstance(section, PluginSection) and key != "task":
@@ -279,23 +287,6 @@ def _plain(value: Any, path: Callable[[Path], str | None]) -> Any:
     if isinstance(value, Path):
         return path(value)
     return value.label if isinstance(value, Precision | LeastPrecision) else value
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, and one that is no text."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        found = set()
-        for key_node, _ in node.value:
-            if key_node.tag == _MERGE:
-                continue
-            key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
-            if not isinstance(key, str):
-                raise InputError(f"line {line}: a key must be text, got {key!r}")
-            if key in found:
-                raise InputError(f"line {line}: key {key!r} is given twice")
-            found.add(key)
-        return super().construct_mapping(node, deep)
 
 
 def read_run_config(path: str | Path, **overrides: Any) -> RunConfig:
@@ -322,16 +313,7 @@ def parse_run_config(text: str, source: str, **overrides: Any) -> RunConfig:
 
 
 def _read_yaml(text: str) -> dict[str, Any]:
-    try:
-        document = yaml.load(text, _StrictLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise InputError(f"not valid YAML: {where}{getattr(error, 'problem', error)}") from None
-    except InputError:
-        raise
-    except ValueError as error:  # such as a date with a thirteenth month
-        raise InputError(f"not valid YAML: {error}") from None
+    document = parse_yaml(text)
     if not isinstance(document, dict):
         raise InputError(f"a run configuration is a mapping of keys, got {type(document).__name__}")
     return document
@@ -360,6 +342,8 @@ def _with_environment(value: Any, place: str) -> Any:
 
 def _with_checked_plugins(config: RunConfig, folder: Path) -> RunConfig:
     """Fill in the defaults of every plug-in's options, and anchor their paths at the folder."""
+    if isinstance(config.device, str):
+        load_device(config.device)  # refuses an unknown name
 
     def filled(kind: plugins.Kind, section: PluginSection, place: str) -> PluginSection:
         options = plugins.checked_options(
@@ -376,5 +360,6 @@ def _with_checked_plugins(config: RunConfig, folder: Path) -> RunConfig:
             ),
             "costs": tuple(filled("cost_models", c, "costs") for c in config.costs),
             "solver": config.solver and filled("solvers", config.solver, "solver"),
+            "device": folder / config.device if isinstance(config.device, Path) else config.device,
         }
     )

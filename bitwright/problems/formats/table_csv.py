@@ -17,6 +17,7 @@ from bitwright.problems.exact import exact
 from bitwright.problems.formats.json_text import naming, read_text
 
 _DELIMITERS = ",;\t"
+_SHOWN = 80
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 
 
@@ -31,9 +32,9 @@ class Row:
 
     def fail(self, column: str, rule: str) -> NoReturn:
         """Raise `InputError` for the cell in a column."""
-        cell = self.cells.get(column)
-        shown = cell if cell is None or len(cell) <= 60 else f"{cell[:57]}..."
-        raise InputError(f"{self.source}: line {self.line}: {column} {rule}, got {shown!r}")
+        cell = self.cells.get(column) or ""
+        shown = repr(cell) if len(cell) <= _SHOWN else f"{cell[:_SHOWN]!r}... ({len(cell)} long)"
+        raise InputError(f"{self.source}: line {self.line}: {column} {rule}, got {shown}")
 
     def text(self, column: str) -> str:
         """The cell as non-empty text."""
@@ -76,9 +77,9 @@ class Table:
                 )
 
 
-def read_table(path: str | Path) -> Table:
-    """Read a CSV file; raises `InputError` for an empty, ragged or badly encoded one."""
-    return parse_table(read_text(path), str(path))
+def read_table(path: str | Path, *, largest_bytes: int | None = None) -> Table:
+    """Read a CSV file; raises `InputError` for an empty, ragged, badly encoded or too large one."""
+    return parse_table(read_text(path, largest_bytes=largest_bytes), str(path))
 
 
 def parse_table(text: str, source: str) -> Table:
