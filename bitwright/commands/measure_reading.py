@@ -63,9 +63,12 @@ def run_reading(options: argparse.Namespace) -> int:
     shown, and writes nothing then.
     """
     from bitwright.cost_models.readers import map_profile, read_profile
-    from bitwright.cost_models.readers.cost_rows import cost_header, cost_rows, write_cost_rows
+    from bitwright.cost_models.readers.cost_rows import cost_header, cost_rows
+    from bitwright.cost_models.tables.writing import write_cost_table
     from bitwright.sources import read_source
 
+    if options.out is None:
+        raise InputError("--out is missing: the file that the table of costs is written to")
     labels = [precision for precision, _ in options.read]
     for precision in labels:
         if labels.count(precision) > 1:
@@ -81,7 +84,7 @@ def run_reading(options: argparse.Namespace) -> int:
     }
     _show(options, mappings)
     _require_all(mappings, options.allow_missing)
-    write_cost_rows(options.out, cost_rows(mappings), cost_header(mappings))
+    write_cost_table(options.out, cost_rows(mappings), cost_header(mappings))
     say(options, f"{options.out}: written")
     return 0
 
@@ -102,10 +105,10 @@ def _show(options: argparse.Namespace, mappings: Mapping[Precision, ProfileMappi
 
 def mapping_document(mapping: ProfileMapping, warnings: list[str]) -> dict[str, Any]:
     """The mapping of one profile as JSON; times in microseconds."""
-    from bitwright.cost_models.readers.cost_rows import microseconds
+    from bitwright.cost_models.readers.cost_rows import rounded
 
     def number(time: Any) -> float:
-        return float(microseconds(time))
+        return float(rounded(time))
 
     return {
         "tool": mapping.profile.tool,

@@ -42,7 +42,7 @@ def read_text(path: str | Path, *, largest_bytes: int | None = None) -> str:
 def _require_small(path: Path, largest_bytes: int) -> None:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{path}: is not a regular file")
+        raise InputError(f"{path}: cannot be read: not a regular file")
     if status.st_size > largest_bytes:
         raise InputError(
             f"{path}: a file of this kind has at most {largest_bytes:,} bytes, got {status.st_size:,}"

@@ -189,9 +189,9 @@ def test_huge_files_and_pipes_are_refused_unread(tmp_path):
         read_profile(path)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(InputError, match="is not a regular file"):
+    with pytest.raises(InputError, match="cannot be read: not a regular file"):
         read_profile(pipe)
-    with pytest.raises(InputError, match="is not a regular file"):
+    with pytest.raises(InputError, match="cannot be read: not a regular file"):
         read_profile(tmp_path)
     with pytest.raises(InputError, match="no such file"):
         read_profile(tmp_path / "absent")
