@@ -59,11 +59,11 @@ def run_reading(options: argparse.Namespace) -> int:
     """Read the profiles, show which layers their rows are, and write the table to `options.out`.
 
     Uses `source`, `input`, `read`, `format`, `statistic`, `in_order`, `allow_missing`, `out`, `json`
-    and `quiet` of the options. Raises `InputError` where a layer has no row, after the mapping was
+    and `quiet` of the options; rows are by operation where `by` says so, else by layer. Raises `InputError` where a layer has no row, after the mapping was
     shown, and writes nothing then.
     """
     from bitwright.cost_models.readers import map_profile, read_profile
-    from bitwright.cost_models.readers.cost_rows import cost_header, cost_rows
+    from bitwright.cost_models.readers.cost_rows import cost_header, cost_rows, operation_rows
     from bitwright.cost_models.tables.writing import write_cost_table
     from bitwright.sources import read_source
 
@@ -84,7 +84,15 @@ def run_reading(options: argparse.Namespace) -> int:
     }
     _show(options, mappings)
     _require_all(mappings, options.allow_missing)
-    write_cost_table(options.out, cost_rows(mappings), cost_header(mappings))
+    if getattr(options, "by", None) == "operation":
+        rows, left_out = operation_rows(mappings)
+        if left_out:
+            say(
+                options, f"in no row, for want of a key or a time of its own: {', '.join(left_out)}"
+            )
+    else:
+        rows = cost_rows(mappings)
+    write_cost_table(options.out, rows, cost_header(mappings))
     say(options, f"{options.out}: written")
     return 0
 

@@ -10,6 +10,7 @@ from bitwright.commands.measure_reading import add_reading_arguments, run_readin
 from bitwright.cost_models import CostTable
 from bitwright.problems import FLOAT32, InputError, Precision
 from bitwright.problems.formats.table_csv import read_table
+from bitwright.problems.operation import operation_key, operation_keys
 from bitwright.sources import read_source
 
 SOURCE = "torchvision:resnet18"
@@ -40,7 +41,7 @@ def profile(network, scale=1, leave_out=()):
 def read(tmp_path):
     """Run the two functions as a command would; returns the path of the table."""
 
-    def go(*arguments, **files):
+    def go(*arguments, by="layer", **files):
         given = []
         for label, content in files.items():
             path = tmp_path / f"{label}.json"
@@ -52,6 +53,7 @@ def read(tmp_path):
         parser.add_argument("--quiet", action="store_true")
         options = parser.parse_args([*given, *arguments])
         options.source, options.input, options.out = SOURCE, [SHAPE], tmp_path / "table.csv"
+        options.by = by
         assert run_reading(options) == 0
         return options.out
 
@@ -84,6 +86,38 @@ def test_rows_and_rest_are_the_whole_profile(read, network):
     assert float(total + Fraction(read_table(path).header["rest_us"])) == pytest.approx(
         1000 * given
     )
+
+
+def test_rows_by_operation_are_means_over_equal_layers(read, network, capsys):
+    """Layers of one operation share a row, the mean of their times; other networks may use it."""
+    path = read(by="operation", w8a8=profile(network))
+    table = CostTable(file=path)
+    times = {}
+    for n, layer in enumerate(network, 1):
+        times.setdefault(operation_key(layer), []).append(n)
+    alike = [t for t in times.values() if len(t) > 1]
+    assert alike
+    for layer in network:
+        own = times[operation_key(layer)]
+        with_activation = [
+            n
+            for n, other in enumerate(network, 1)
+            if operation_keys(other)[0] == operation_keys(layer)[0]
+        ]
+        assert set(with_activation) <= set(own)
+        mean = sum(with_activation) / len(with_activation)
+        assert float(table.cost(layer, W8A8)) == pytest.approx(mean, abs=1e-4)
+
+
+def test_a_share_of_a_row_makes_no_row_by_operation(read, network, capsys):
+    """What was split by multiply-adds is good for this network alone, and the answer says so."""
+    rows = json.loads(profile(network))
+    rows[1]["name"] += " || layer1.0.conv1.weight"
+    path = read(by="operation", w8a8=json.dumps(rows))
+    said = capsys.readouterr().err
+    assert "in no row" in said
+    assert "conv1, layer1.0.conv1" in said
+    assert len(read_table(path).rows) < len(network)
 
 
 def test_layers_without_a_row_are_named_and_refused(read, network, tmp_path, capsys):

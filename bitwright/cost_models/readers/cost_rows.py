@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from bitwright.cost_models.readers.mapping import LayerTime, ProfileMapping
 from bitwright.cost_models.tables.rows import CostRow
+from bitwright.problems.errors import InputError
+from bitwright.problems.operation import OperationKey, operation_calls, operation_keys
 from bitwright.problems.precision import FLOAT32, Precision
 
 COST = "latency_us"
@@ -38,6 +40,46 @@ def _row(time: LayerTime, precision: Precision) -> CostRow:
         {COST: rounded(time.time_us)},
         spreads={} if time.spread_us is None else {COST: rounded(time.spread_us)},
         runs_as="+".join(time.computed_in),
+    )
+
+
+def operation_rows(
+    mappings: Mapping[Precision, ProfileMapping],
+) -> tuple[list[CostRow], list[str]]:
+    """Rows by operation, each the mean over its layers, and the layers that no row is made of.
+
+    Those have no operation key, or shared a row of the profile with others: such a time is an
+    estimate, good for this network alone.
+    """
+    first = next(iter(mappings.values()))
+    shared = {t.layer for m in mappings.values() for t in m.layer_times if t.shared}
+    groups: dict[tuple[OperationKey, Precision], list[tuple[CostRow, int]]] = {}
+    left_out = [name for name in first.network.names if name in shared]
+    for row in cost_rows(mappings):
+        layer = first.network[str(row.key)]
+        if layer.name in left_out:
+            continue
+        try:
+            key = operation_keys(layer)[0]
+        except InputError:
+            left_out.append(layer.name)
+            continue
+        groups.setdefault((key, row.precision), []).append((row, operation_calls(layer)))
+    rows = [_mean_row(key, precision, group) for (key, precision), group in groups.items()]
+    return rows, left_out
+
+
+def _mean_row(
+    key: OperationKey, precision: Precision, group: Sequence[tuple[CostRow, int]]
+) -> CostRow:
+    times = [Fraction(row.costs[COST]) / calls for row, calls in group]
+    spreads = [Fraction(row.spreads[COST]) / calls for row, calls in group if row.spreads]
+    return CostRow(
+        key,
+        precision,
+        {COST: rounded(sum(times, Fraction(0)) / len(times))},
+        spreads={COST: rounded(max(spreads))} if len(spreads) == len(group) else {},
+        runs_as="+".join(sorted({row.runs_as for row, _ in group} - {""})),
     )
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bitwright.cost_models import CostTable
 from bitwright.cost_models.readers import FORMATS, map_profile, read_mct, read_profile
 from bitwright.problems import InputError
+from bitwright.problems.formats.device_yaml import read_device
 from bitwright.problems.formats.table_csv import read_table
 
 from . import files
@@ -27,6 +28,20 @@ conv1,32,32,,40.5,1e-2
 """
 
 
+DEVICE = """\
+format: bitwright-device/1
+name: board
+title: A board
+compute_types:
+- {name: int8, precision: w8a8, macs_per_second: {value: 6e9, source: its data sheet}}
+support:
+- kinds: [Conv2d, Linear]
+  runs_as: {w4a8: int8, w8a8: int8}
+memories:
+- {name: flash, size_bytes: {value: 1000000, source: its data sheet}}
+"""
+
+
 def one_profile(path):
     map_profile(read_profile(path), NET)
 
@@ -39,6 +54,7 @@ READERS = {
     },
     "mct": (read_mct, files.MCT),
     "table": (read_table, TABLE),
+    "device": (read_device, DEVICE),
     "cost table": (lambda path: CostTable(file=path), TABLE),
 }
 each_reader = pytest.mark.parametrize("name", READERS)
@@ -162,6 +178,13 @@ HOSTILE = {
     "long cell": files.OPENVINO.replace("0.120", "1" * 100_000).encode(),
     "long exponent": TABLE.replace("10.10", "1e" + "9" * 10_000).encode(),
     "surrogate": b'[{"count": 1}, {"name": "\\ud800", "averageMs": 1}]',
+    "yaml aliases": b"a: &a [1,1,1,1,1,1,1,1,1]\n"
+    + b"".join(b"%c: &%c [%s]\n" % (98 + i, 98 + i, b",".join([b"*%c" % (97 + i)] * 9)) for i in range(9))
+    + DEVICE.replace("A board", "*j").encode(),
+    "yaml loop": b"format: &a [*a]\nname: &b {b: *b}\n",
+    "yaml tag": b"format: !!python/object/apply:os.system [exit]\n",
+    "yaml depth": b"- " * 100_000,
+    "escaped device": DEVICE.replace("int8", ESCAPE).encode(),
     "quotes": b'"' * 100_001,
 }  # fmt: skip
 
