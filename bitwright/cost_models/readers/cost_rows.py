@@ -94,6 +94,7 @@ def cost_header(mappings: Mapping[Precision, ProfileMapping]) -> dict[str, str |
     header: dict[str, str | Fraction] = {
         "runtime": ", ".join(sorted({m.profile.tool for m in mappings.values()})),
         "network": network.name,
+        "batch": str(network.layers[0].input_shape[0]),
         "input": "x".join(str(size) for size in network.layers[0].input_shape),
         "spread": "distance of the quartiles over the runs",
         "rest_us": rounded(rest),

@@ -19,8 +19,9 @@ from bitwright.problems.precision import FLOAT_BITS, Precision
 _SCHEMAS = (1, 2)
 _KERNEL = "kernel_attr"
 _SUPPORTED = "supported_input_activation_n_bits"
+_ASSUMED = "in which type a precision is computed is assumed: the narrowest that holds both sides"
 _CONVOLUTIONS = ("Conv1d", "Conv2d", "Conv3d")
-_PRODUCTS = ("matmul", "bmm", "scaled_dot_product_attention")
+_PRODUCTS = ("MatMul", "Attention")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ def read_mct(path: str | Path) -> Device:
             title=f"{name}, read from a target platform file of MCT",
             compute_types=tuple(ComputeType(t, _computed_as(t)) for t in sorted(types)),
             support=tuple(entries),
+            notes=(_ASSUMED,),
         )
 
 

@@ -29,9 +29,8 @@ def test_operator_sets_become_kinds_of_layers(tmp_path, version):
     assert labels(device, "Conv2d") == {"w8a8", "w4a8", "w2a8"}
     assert labels(device, "Conv2d", depthwise=True) == {"w8a8", "w8a16"}
     assert labels(device, "Linear") == {"w8a8", "w32a8"}  # the second does not quantize its kernel
-    assert labels(device, "matmul") == {
-        "w8a8"
-    }  # by the default: no set of schema 2 is for products
+    # By the default: no set of schema 2 is for products.
+    assert labels(device, "MatMul") == {"w8a8"}
     assert labels(device, "LSTM") == {"w32a8"}
 
 
