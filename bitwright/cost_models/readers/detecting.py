@@ -66,6 +66,11 @@ def _told(text: str, source: str) -> str:
         return "openvino"
     if "node type," in text and "avg_ms" in text:
         return "tflite"
+    if "[node type]" in text.lower():
+        raise InputError(
+            f"{source}: is the table that TensorFlow Lite prints; "
+            "--profiling_output_csv_file makes it write the CSV that is read"
+        )
     raise InputError(
         f"{source}: no profile of {', '.join(FORMATS)}; --format says which it is meant to be"
     )

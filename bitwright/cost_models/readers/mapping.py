@@ -174,7 +174,8 @@ def _layer_time(name: str, rows: Sequence[tuple[MappedRow, Fraction]]) -> LayerT
         None if row.measurement.spread_us is None else row.measurement.spread_us * part
         for row, part in rows
     ]
-    computed_in = {row.measurement.details.get("computed_in", "") for row, _ in rows} - {""}
+    computing = [row.measurement for row, _ in rows if row.role != "conversion"]
+    computed_in = {row.details.get("computed_in", "") for row in computing} - {""}
     return LayerTime(
         layer=name,
         time_us=sum((row.measurement.time_us * part for row, part in rows), Fraction(0)),

@@ -26,6 +26,7 @@ from bitwright.problems.formats.json_text import Place, naming
 
 _SUFFIX = "_kernel_time"
 _HOLDING_OTHERS = ("If", "Loop", "Scan", "SequenceMap")
+_ASYNCHRONOUS = ("CUDA", "ROCM", "MIGraphX", "Tensorrt", "NvTensorRTRTX")
 _COMPUTED_IN = {
     "float": "float32", "float16": "float16", "bfloat16": "bfloat16", "double": "float64",
     "int8": "int8", "uint8": "int8",
@@ -73,6 +74,10 @@ def read_onnxruntime(
     notes = [f"{chosen} of {len(runs) - skipped} runs, after {skipped} to warm up"]
     if nested:
         notes.append(f"rows of {', '.join(nested)} are left out: what they run has its own rows")
+    if late := sorted({e.provider for e in events if e.provider.startswith(_ASYNCHRONOUS)}):
+        notes.append(
+            f"times of {', '.join(late)} are those of launching kernels, not of running them"
+        )
     with naming(source):
         return Profile("onnxruntime", _rows(runs[skipped:], chosen), tuple(notes))
 

@@ -104,6 +104,13 @@ def test_onnxruntime_leaves_out_warmup_and_fences(read):
         read(files.ONNXRUNTIME, warmup=4)
 
 
+def test_onnxruntime_on_a_gpu_times_launches(read):
+    """Where kernels run behind the calls that start them, a note says what the times are of."""
+    document = json.loads(files.ONNXRUNTIME.replace("CPUExecution", "CUDAExecution"))
+    assert any("launching kernels" in note for note in read(json.dumps(document)).notes)
+    assert not any("launching" in note for note in read(files.ONNXRUNTIME).notes)
+
+
 def test_onnxruntime_runs_are_told_without_their_events(read):
     """Where no event says where a run begins, a row that comes back does; inner calls are summed."""
     bare = [e for e in json.loads(files.ONNXRUNTIME) if e["cat"] == "Node"]
@@ -121,6 +128,7 @@ BROKEN = {
     "empty": ("", "the file is empty"),
     "blank": ("\n \n", "the file is empty"),
     "text": ("hello", "no profile of trtexec, onnxruntime, tflite, openvino"),
+    "printed table": ("[node type]\t[start]\t[first]\t[avg ms]\n", "--profiling_output_csv_file"),
     "other json": ("[1]", "JSON, but no profile"),
     "empty list": ("[]", "JSON, but no profile"),
     "a dictionary": ("{}", "JSON, but no profile"),

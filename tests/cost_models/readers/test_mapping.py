@@ -91,15 +91,24 @@ def test_parts_of_a_layer_add_up():
     profile = Profile(
         "tool",
         (
-            Measurement("/fc/MatMul", Fraction(10), 1, kind="MatMul"),
+            Measurement(
+                "/fc/MatMul", Fraction(10), 1, kind="MatMul", details={"computed_in": "float32"}
+            ),
             Measurement("/fc/Add", Fraction(2), 1, kind="Add"),
-            Measurement("fc.weight_dequantized", Fraction(3), 1, kind="DequantizeLinear"),
+            Measurement(
+                "fc.weight_dequantized",
+                Fraction(3),
+                1,
+                kind="DequantizeLinear",
+                details={"computed_in": "int8"},
+            ),
             Measurement("fc.input_quantized", Fraction(4), 1, kind="DequantizeLinear"),
         ),
     )
     mapping = map_profile(profile, NET)
     (time,) = mapping.layer_times
     assert (time.layer, time.time_us) == ("fc", 15)
+    assert time.computed_in == ("float32",)  # what converts its weights computes nothing of it
     assert mapping.conversions_us == 4
 
 
