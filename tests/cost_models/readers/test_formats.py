@@ -128,7 +128,7 @@ BROKEN = {
     "empty": ("", "the file is empty"),
     "blank": ("\n \n", "the file is empty"),
     "text": ("hello", "no profile of trtexec, onnxruntime, tflite, openvino"),
-    "printed table": ("[node type]\t[start]\t[first]\t[avg ms]\n", "--profiling_output_csv_file"),
+    "printed table": ("==== Run Order ====\n[node type]\t[start]\t[first]\t[avg ms]\n", "--profiling_output_csv_file"),
     "other json": ("[1]", "JSON, but no profile"),
     "empty list": ("[]", "JSON, but no profile"),
     "a dictionary": ("{}", "JSON, but no profile"),
