@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
@@ -47,10 +45,3 @@ def cell_time(text: str, source: str, line: int, column: str, unit_us: int) -> F
     if number < 0:
         raise InputError(f"{where} must not be negative, got {text[:60]!r}")
     return number * unit_us
-
-
-@contextmanager
-def naming_line(source: str, line: int) -> Iterator[None]:
-    """Put file and line in front of what goes wrong inside."""
-    with naming(source, f"line {line}"):
-        yield

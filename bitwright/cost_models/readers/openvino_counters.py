@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from bitwright.cost_models.readers.files import cell_time, naming_line
+from bitwright.cost_models.readers.files import cell_time
 from bitwright.cost_models.readers.profile import (
     Measurement,
     Profile,
@@ -35,6 +35,7 @@ class _Rows:
 
     def __init__(self) -> None:
         self.times: dict[tuple[str, str, str], list[Fraction]] = {}
+        self.lines: dict[tuple[str, str, str], int] = {}
         self.tables = 0
         self.unfinished = False
         self.idle = 0
@@ -49,6 +50,7 @@ class _Rows:
             )
         time = cell_time(real, source, line, "realTime (ms)", 1000)
         if word == "EXECUTED":
+            self.lines.setdefault((name, kind, executed), line)
             self.times.setdefault((name, kind, executed), []).append(time)
         else:
             self.idle += 1
@@ -98,7 +100,7 @@ def _profile(rows: _Rows, source: str, statistic: Statistic | None) -> Profile:
         computed_in = _COMPUTED_IN.get(executed.rpartition("_")[2])
         if computed_in:
             details["computed_in"] = computed_in
-        with naming_line(source, 1):
+        with naming(source, f"line {rows.lines[name, kind, executed]}"):
             measured.append(
                 Measurement(
                     name, statistic_of(times, chosen), len(times), quartile_distance(times), kind,

@@ -9,7 +9,7 @@ from bitwright.cost_models.readers.profile import Measurement
 from bitwright.problems.network import LayerDescription
 
 Role = Literal["layer", "conversion", "other", "unknown"]
-Family = Literal["convolution", "depthwise", "transposed", "product"]
+Family = Literal["convolution", "depthwise", "transposed", "product", "recurrent", "attention"]
 
 _CONVOLUTIONS = {
     "conv", "conv1d", "conv2d", "conv3d", "convolution", "fusedconv", "nhwcfusedconv", "nhwcconv",
@@ -24,6 +24,14 @@ _PRODUCTS = {
     "gemm", "fusedgemm", "qgemm", "matmul", "fusedmatmul", "qlinearmatmul", "matmulinteger",
     "matmulintegertofloat", "dynamicquantizematmul", "matmulnbits", "fullyconnected",
     "innerproduct", "batchmatmul", "einsum", "linear", "addmm",
+}  # fmt: skip
+_RECURRENT = {
+    "rnn", "lstm", "gru", "dynamicquantizelstm", "lstmsequence", "grusequence", "rnnsequence",
+    "unidirectionalsequencelstm", "unidirectionalsequencernn", "bidirectionalsequencelstm",
+}  # fmt: skip
+_ATTENTION = {
+    "attention", "multiheadattention", "qattention", "groupqueryattention",
+    "scaleddotproductattention", "scaleddotproductattentionwithkvcache",
 }  # fmt: skip
 _CONVERSIONS = {
     "reorder", "reorderinput", "reorderoutput", "quantizelinear", "dequantizelinear",
@@ -47,7 +55,10 @@ FAMILIES: dict[str, Family] = {
     **dict.fromkeys(_DEPTHWISE, "depthwise"),
     **dict.fromkeys(_TRANSPOSED, "transposed"),
     **dict.fromkeys(_PRODUCTS, "product"),
+    **dict.fromkeys(_RECURRENT, "recurrent"),
+    **dict.fromkeys(_ATTENTION, "attention"),
 }
+_KNOWN = {*FAMILIES, *_CONVERSIONS, *_OTHERS}
 _REFORMATS = ("Reformatting CopyNode", "[QUANTIZE]", "[DEQUANTIZE]")
 
 
@@ -58,10 +69,8 @@ def plain_word(word: str) -> str:
 
 def is_operation(word: str) -> bool:
     """Whether a part of a name is an operation's, such as `Conv`, `MatMul_1` or `aten::linear`."""
-    bare = word.rstrip("0123456789").rstrip("_") if "_" in word else word
-    return "::" in word or any(
-        w in FAMILIES or w in _CONVERSIONS or w in _OTHERS for w in map(plain_word, (word, bare))
-    )
+    words = {plain_word(word), plain_word(_without_number(word))}
+    return "::" in word or not words.isdisjoint(_KNOWN)
 
 
 def role_of(row: Measurement) -> Role:
@@ -110,7 +119,9 @@ def family_of_layer(layer: LayerDescription) -> Family:
     if layer.kind.startswith("Conv"):
         groups = layer.groups or 1
         return "depthwise" if groups > 1 and groups == layer.in_channels else "convolution"
-    return "product"
+    if layer.kind.removesuffix("Cell") in ("RNN", "LSTM", "GRU"):
+        return "recurrent"
+    return "attention" if layer.kind == "Attention" else "product"
 
 
 def may_compute(row: Family | None, layer: Family) -> bool:

@@ -54,7 +54,7 @@ def _matched(groups: dict[tuple[int, ...], list[int]]) -> dict[int, int]:
 def _signature(row: Measurement) -> _Signature | None:
     """Family, input, weight and output of a row; an empty shape where it is not said."""
     family = family_of_row(row)
-    if family is None or not row.inputs or not row.outputs:
+    if family in (None, "recurrent", "attention") or not row.inputs or not row.outputs:
         return None
     data, *others = row.inputs
     least = 2 if family == "product" else 3

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bitwright.cost_models.readers.files import cell_time, naming_line
+from bitwright.cost_models.readers.files import cell_time
 from bitwright.cost_models.readers.profile import Measurement, Profile, Statistic, only_mean
 from bitwright.problems.errors import InputError
 from bitwright.problems.formats.json_text import naming
@@ -96,7 +96,7 @@ def _row(line: str, columns: Sequence[str], source: str, number: int) -> Measure
             f"{source}: line {number}: times called must be an integer, got {row['times called'][:60]!r}"
         )
     called = int(row["times called"])
-    with naming_line(source, number):
+    with naming(source, f"line {number}"):
         return Measurement(
             name=row["name"],
             time_us=average * max(called, 1),

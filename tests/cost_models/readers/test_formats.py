@@ -162,6 +162,7 @@ BROKEN = {
     "cut table": (files.OPENVINO.partition("Total")[0], "without its row 'Total'"),
     "odd status": (files.OPENVINO.replace("EXECUTED", "EXECUTE"), "did you mean 'EXECUTED'"),
     "few cells": (files.OPENVINO.replace(";0.120;0.119", ""), "line 4: 6 cells expected, got 4"),
+    "nameless row": (files.OPENVINO.replace("/maxpool/MaxPool", ""), "line 6: a row's name has 1"),
     "nan cell": (files.OPENVINO.replace("0.120", "nan"), "line 4: realTime .ms. must be finite"),
     "negative cell": (files.OPENVINO.replace("0.120", "-0.1"), "line 4: .* must not be negative"),
     "word cell": (files.OPENVINO.replace("0.120", "fast"), "line 4: .* must be a number, got 'fast'"),

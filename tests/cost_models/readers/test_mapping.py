@@ -172,6 +172,19 @@ def test_the_last_of_its_kind_needs_no_name():
     assert [row.rule for row in map_profile(profile, NET).rows] == ["", "", "last of its kind"]
 
 
+def test_recurrent_modules_and_attention_are_layers():
+    """What is neither a convolution nor a product of its own is a layer, too, and told by its kind."""
+    layers = [
+        LayerDescription(n, k, 1, 1, (1, 2), (1, 2))
+        for n, k in (("a", "GRU"), ("b", "Attention"), ("c", "Linear"))
+    ]
+    mixed = network(*layers)
+    kinds = ("GRU", "MultiHeadAttention", "Gemm")
+    profile = Profile("tool", tuple(Measurement(f"n{k}", Fraction(1), 1, kind=k) for k in kinds))
+    assert [row.layers for row in map_profile(profile, mixed).rows] == [("a",), ("b",), ("c",)]
+    assert rules("/a/GRU", kind="GRU", of=mixed) == [(("a",), "module path")]
+
+
 def test_order_is_taken_on_request_alone():
     """Nameless rows are layers in their order only where asked, and only if kinds and number agree."""
     kinds = ["Convolution"] * 4 + ["FullyConnected"]
