@@ -26,6 +26,7 @@ DOCUMENTS = (
     "docs/export.md",
     "docs/devices.md",
     "docs/cost-tables.md",
+    "docs/reading-profiles.md",
 )
 COMMANDS = ("solve", "front", "compare", "cost")
 
