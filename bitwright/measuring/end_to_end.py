@@ -23,6 +23,9 @@ from bitwright.problems.precision import Precision
 Times = Mapping[str, Mapping[Precision, float]]
 Bits = Mapping[str, Precision]
 
+LEAST_FACTOR = 0.1
+"""No fit makes the layers of a precision cost less than this share of their sum."""
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -101,13 +104,14 @@ def fit(measured: Sequence[tuple[Terms, float]], overhead_us: float) -> EndToEnd
         )
     rows = np.array([_row(terms, precisions) for terms, _ in measured])
     target = np.array([us for _, us in measured])
+    least = np.array([0.0, 0.0, 0.0, *[LEAST_FACTOR] * len(precisions)])
     # Columns of one size: microseconds of layers and millions of elements fit together.
     scale = np.maximum(np.abs(rows).max(axis=0), 1e-300)
     weights = 1.0 / target
-    solved: NDArray[np.float64] = nnls(
-        rows / scale * weights[:, None], (target - overhead_us) * weights
+    above: NDArray[np.float64] = nnls(
+        rows / scale * weights[:, None], (target - overhead_us - rows @ least) * weights
     )[0]
-    rest, change, per_element, *factors = (solved / scale).tolist()
+    rest, change, per_element, *factors = (least + above / scale).tolist()
     return EndToEnd(
         overhead_us, rest, dict(zip(precisions, factors, strict=True)), change, per_element
     )

@@ -31,8 +31,12 @@ class Journal:
             raise InputError(f"{self.path}: cannot be read: {error.strerror}") from error
         if _parsed(lines[0]) != {"key": self._key}:
             return []
-        parsed = [_parsed(line) for line in lines[1:-1]]
-        return [r for r in parsed if r and all(isinstance(us, float) for us in r.values())]
+        rounds = []
+        for line in lines[1:-1]:
+            times = {name: us for name, us in _parsed(line).items() if isinstance(us, float)}
+            if times:
+                rounds.append(times)
+        return rounds
 
     def add(self, finished: Mapping[str, float]) -> None:
         """Add a round."""

@@ -48,7 +48,9 @@ def empty_model() -> bytes:
     nodes = [onnx.helper.make_node("Identity", ["x"], ["y"])]
     opsets = [onnx.helper.make_opsetid("", LOWEST_OPSET)]
     graph = onnx.helper.make_graph(nodes, "empty", [given], [made])
-    return bytes(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString())
+    return bytes(
+        onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
+    )
 
 
 def random_inputs(model: bytes, seed: int) -> Inputs:
@@ -100,8 +102,8 @@ def _round_output(graph: Graph, output: Tensor) -> None:
         scale = max(high - low, 1e-6) / 255
         codes, kind = f"{made.name}_codes", graph.onnx.TensorProto.UINT8
         names = [f"{codes}_scale", f"{codes}_zero_point"]
-        graph.add_array(names[0], np.float32(scale))
-        graph.add_array(names[1], np.uint8(round(-low / scale)))
+        graph.add_array(names[0], np.array(scale, np.float32))
+        graph.add_array(names[1], np.array(round(-low / scale), np.uint8))
         graph.nodes.append(graph.node("QuantizeLinear", [made.name, *names], codes))
     made.name = codes
     made.type.tensor_type.elem_type = kind

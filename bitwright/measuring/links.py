@@ -12,8 +12,9 @@ def links_of(traced: TracedNetwork) -> tuple[Link, ...]:
     """The links that the description records or, where it records none, those of the graph."""
     if traced.description.links:
         return traced.description.links
-    graph, found = traced.graph, {}
-    layer_of = dict(graph.nodes(data="layer"))
+    graph = traced.graph
+    layer_of = {node: data["layer"] for node, data in graph.nodes(data=True)}
+    found: dict[tuple[str, str], Link] = {}
     for node, target in layer_of.items():
         if target is None:
             continue

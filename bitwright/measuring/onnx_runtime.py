@@ -12,12 +12,17 @@ from bitwright.problems.errors import missing_dependency
 from bitwright.problems.precision import FLOAT32, Precision
 
 _INTEGER = frozenset(
-    ("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger")
-    + ("MatMulIntegerToFloat", "DynamicQuantizeMatMul")
+    (
+        "QLinearConv",
+        "QLinearMatMul",
+        "QGemm",
+        "ConvInteger",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+    )
 )
 _FLOAT = frozenset(
-    ("Conv", "FusedConv", "NhwcFusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul")
-    + ("FusedMatMul",)
+    ("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
 )
 _DECODING = frozenset(("MatMulNBits",))
 _ERRORS_ONLY = 3

@@ -66,7 +66,8 @@ def find_operations(model: nn.Module, traced: TracedNetwork) -> LayersFound:
         else:
             found.setdefault(_signature(layer, modules), []).append(layer)
     operations = tuple(_operation(layers, modules) for layers in found.values())
-    calls = Counter(name for _, name in traced.graph.nodes(data="layer") if name is not None)
+    nodes = traced.graph.nodes(data=True)
+    calls = Counter(str(data["layer"]) for _, data in nodes if data["layer"] is not None)
     return LayersFound(operations, left_out, calls)
 
 

@@ -65,43 +65,41 @@ def time_in_rounds(
     seed: int,
     journal: Journal,
     bar: Bar,
-    clock: Callable[[], float] | None = None,
 ) -> dict[str, Times]:
     """Time every run once in each of `repeats` rounds; microseconds by name.
 
     A round takes all in a new order, so that a drift of the machine meets all alike. Rounds that
-    the journal holds are not repeated. `clock` gives seconds.
+    the journal holds are not repeated.
     """
-    clock = clock or time.perf_counter
     rounds = [known for known in journal.rounds() if known.keys() == runs.keys()][:repeats]
     if len(rounds) < repeats:
-        counts = {name: _runs_per_turn(run, clock) for name, run in runs.items()}
+        counts = {name: _runs_per_turn(run) for name, run in runs.items()}
         for number in range(len(rounds), repeats):
             bar.update(number, repeats)
             order = sorted(runs)
             random.Random(f"{seed} {number}").shuffle(order)
-            rounds.append({name: _turn(runs[name], counts[name], clock) for name in order})
+            rounds.append({name: _turn(runs[name], counts[name]) for name in order})
             journal.add(rounds[-1])
     bar.update(repeats, repeats)
     return {name: Times(tuple(one[name] for one in rounds)) for name in runs}
 
 
-def _runs_per_turn(run: Run, clock: Callable[[], float]) -> int:
+def _runs_per_turn(run: Run) -> int:
     """Warm up, and find how many runs fit in a turn."""
     for _ in range(_WARM_UP):
-        began = clock()
+        began = time.perf_counter()
         run()
-        taken = clock() - began
+        taken = time.perf_counter() - began
     return max(1, min(_MOST_RUNS, int(TURN_SECONDS / max(taken, 1e-9))))
 
 
-def _turn(run: Run, count: int, clock: Callable[[], float]) -> float:
+def _turn(run: Run, count: int) -> float:
     # The first brings the model's weights back into the caches, which others used meanwhile.
     run()
-    began = clock()
+    began = time.perf_counter()
     for _ in range(count):
         run()
-    return (clock() - began) / count * 1e6
+    return (time.perf_counter() - began) / count * 1e6
 
 
 @contextmanager
