@@ -6,7 +6,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,24 @@ def read_source(source: str, shapes: Shapes, ties: Sequence[str] | None = None) 
         model = _from_function(where, name)
         inputs = _random(shapes or [_IMAGE])
     return SourceNetwork(read_network(model, inputs, name, **rules), model=model, inputs=inputs)
+
+
+def with_batch(source: SourceNetwork, batch: int | None) -> SourceNetwork:
+    """The same network read with another length of the first axis of every input; None: as it is.
+
+    Raises `InputError` where an input is no tensor, or there is no model to run.
+    """
+    if batch is None:
+        return source
+    name, tensors = source.traced.description.name, source.inputs
+    if source.model is None or not all(isinstance(t, torch.Tensor) and t.ndim for t in tensors):
+        raise InputError(f"network {name!r}: a batch can be set where every input is a tensor")
+    inputs = _random([(batch, *tensor.shape[1:]) for tensor in tensors])
+    traced = read_network(source.model, inputs, name)
+    traced = replace(
+        traced, description=replace(traced.description, ties=source.traced.description.ties)
+    )
+    return replace(source, traced=traced, inputs=inputs)
 
 
 def _from_run_config(path: str, shapes: Shapes, ties: Sequence[str] | None) -> SourceNetwork:
