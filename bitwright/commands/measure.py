@@ -84,9 +84,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
              "(default: all solutions of the run)",
     )  # fmt: skip
     parser.add_argument(
-        "--float-outputs", action="store_true",
-        help="with a run folder: export without rounding the outputs of 8-bit convolutions, which "
-             "then run in float32 where a residual addition follows",
+        "--as-stored", action="store_true",
+        help="with a run folder: export without --integer-outputs and --widen; layers then run in "
+             "float32 where codes have fewer than 8 bits or a residual addition follows",
     )  # fmt: skip
     add_plot_argument(parser, "predicted against measured times of whole networks")
     parser.add_argument("--seed", type=seed, default=0, help="of orders and mixtures (default 0)")
@@ -150,7 +150,7 @@ def _check_table(options: argparse.Namespace) -> None:
         raise InputError(f"--out {options.out}: name a file in a folder that is there")
     if options.no_networks and options.plot:
         raise InputError("--plot shows whole networks, which --no-networks leaves out")
-    for name in ("point", "float_outputs"):
+    for name in ("point", "as_stored"):
         if getattr(options, name):
             raise InputError(f"--{name.replace('_', '-')} goes with a run folder")
 
@@ -175,7 +175,7 @@ def _points(options: argparse.Namespace) -> int:
         threads=options.threads,
         repeats=options.repeats,
         seed=options.seed,
-        integer_outputs=not options.float_outputs,
+        in_integers=not options.as_stored,
         reporter=Reporter(options.quiet),
     )
     say(options, f"written: {folder / RESULT}, {folder / PICTURE}")

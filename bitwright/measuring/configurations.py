@@ -104,5 +104,5 @@ def network_model(
             graph = float_graph(model.eval(), inputs, opset=LOWEST_OPSET, dynamic_batch=False)
         return bytes(graph.proto.SerializeToString(deterministic=True))
     quantized = quantized_copy(model, configuration, calibration)
-    export = export_qdq(quantized, inputs, dynamic_batch=False, output_batches=[inputs])
+    export = export_qdq(quantized, inputs, dynamic_batch=False, output_batches=[inputs], widen=True)
     return bytes(export.proto.SerializeToString(deterministic=True))

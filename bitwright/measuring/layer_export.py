@@ -20,7 +20,6 @@ from bitwright.quantization.export import export_qdq
 from bitwright.quantization.export.graph import LOWEST_OPSET, Graph, float_graph, require
 
 _LAYER = "0"
-_WHOLE_TYPES = (8, 16, 32)
 
 
 def operation_model(operation: Operation, precision: Precision) -> bytes:
@@ -67,18 +66,13 @@ def random_inputs(model: bytes, seed: int) -> Inputs:
 
 
 def _quantized(alone: nn.Sequential, sample: Tensor, precision: Precision) -> Graph:
-    if precision.activation_bits not in _WHOLE_TYPES:
-        raise InputError(
-            f"{precision}: inputs of {precision.activation_bits} bits are clipped and rounded where "
-            "they are read, so that no layer takes them as they are"
-        )
     inputs = (sample,)
     network = read_network(alone, inputs).description
     calibration = calibrate(
         alone, network, [inputs], weight_rule="minmax", activation_rule="minmax"
     )
     quantized = quantized_copy(alone, BitConfiguration({_LAYER: precision}), calibration)
-    export = export_qdq(quantized, inputs, dynamic_batch=False, output_batches=[inputs])
+    export = export_qdq(quantized, inputs, dynamic_batch=False, output_batches=[inputs], widen=True)
     graph = Graph(export.proto)
     if precision.activation_bits < 32 and not precision.variant:
         if len(alone) > 1 or not isinstance(alone[0], nn.Linear):

@@ -49,19 +49,20 @@ def measure_points(
     threads: int,
     repeats: int,
     seed: int,
-    integer_outputs: bool,
+    in_integers: bool,
     reporter: Reporter,
 ) -> dict[str, Any]:
     """Export points of a run, measure them end to end, and write result and picture into its folder.
 
-    Without `points`: all solutions of the run. The float network is measured beside them. Returns
+    Without `points`: all solutions of the run. `in_integers` exports them with 8-bit outputs and
+    codes of 8 bits or more, as `bitwright export` does with `--integer-outputs --widen`. The float network is measured beside them. Returns
     what is written (`bitwright-latency/1`): predictions are the costs of the run's problem that are
     latencies, and a point `keeps` its budgets where the least time measured is within all of them.
     Raises `InputError` where the folder is none of a solved run or has no such point.
     """
     work = open_run(folder, reporter)
     with reporter.bar("exporting points") as bar:
-        exported = _exported(work, points, integer_outputs, bar.update)
+        exported = _exported(work, points, in_integers, bar.update)
     key = hashlib.sha256(f"{runtime.name} {runtime.version} {threads} {seed}".encode())
     for one in exported:
         key.update(one.name.encode() + hashlib.sha256(one.model).digest())
@@ -80,7 +81,7 @@ def measure_points(
         "threads": threads,
         "batch": _batch(work),
         "repeats": repeats,
-        "integer_outputs": integer_outputs,
+        "in_integers": in_integers,
         "overhead_us": times[_EMPTY].least,
         "points": [_entry(work, one, times[one.name]) for one in exported],
     }
@@ -100,7 +101,7 @@ def _draw(document: dict[str, Any], path: Path) -> None:
 def _exported(
     work: Work,
     points: Sequence[str],
-    integer_outputs: bool,
+    in_integers: bool,
     update: Callable[[int, int], None],
 ) -> list[_Exported]:
     names = list(dict.fromkeys(points)) or _solved(work)
@@ -115,8 +116,10 @@ def _exported(
         if all(precision.is_float32 for precision in chosen.configuration.values()):
             file = found[0].model
         else:
-            batches = work.calibration_inputs() if integer_outputs else None
-            export = export_qdq(model, example, dynamic_batch=False, output_batches=batches)
+            batches = work.calibration_inputs() if in_integers else None
+            export = export_qdq(
+                model, example, dynamic_batch=False, output_batches=batches, widen=in_integers
+            )
             file = export.proto.SerializeToString(deterministic=True)
         found.append(_Exported(chosen.name, file, chosen))
     return found
