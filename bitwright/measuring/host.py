@@ -54,7 +54,9 @@ def measure_source(
             "module.path:function"
         )
     found = find_operations(source.model, source.traced)
-    models, left_out = _operation_models(found, settings.precisions, reporter)
+    keys = _keys(found, settings.precisions)
+    _configurations(source, found, keys, settings)  # refuses what there are too few of at once
+    models, left_out = _operation_models(keys, reporter)
     with pinned_to(settings.threads):
         runs, refused = _loaded(runtime, models, settings)
         left_out |= refused
@@ -114,17 +116,20 @@ class _Key:
         return f"{self.operation.name} {self.precision}"
 
 
-def _operation_models(
-    found: LayersFound, precisions: Sequence[Precision], reporter: Reporter
-) -> tuple[dict[_Key, bytes], dict[str, str]]:
-    models: dict[_Key, bytes] = {}
-    left_out: dict[str, str] = {}
-    keys = [
+def _keys(found: LayersFound, precisions: Sequence[Precision]) -> list[_Key]:
+    return [
         _Key(operation, precision)
         for operation in found.operations
         for precision in precisions
         if operation.quantizable or precision.is_float32
     ]
+
+
+def _operation_models(
+    keys: Sequence[_Key], reporter: Reporter
+) -> tuple[dict[_Key, bytes], dict[str, str]]:
+    models: dict[_Key, bytes] = {}
+    left_out: dict[str, str] = {}
     with reporter.bar("exporting layers") as bar:
         for number, key in enumerate(keys):
             bar.update(number, len(keys))
