@@ -18,6 +18,10 @@ from ..pipeline.tiny_run import Lines, config
 from .problems import refused, run
 
 SMALL = "tests.commands.models:small"
+FIGURES = (
+    *("overhead_us", "rest_us", "factor_us_w8a8", "factor_us_w32a32"),
+    *("change_us", "change_us_per_element"),
+)
 QUICK = ("--input", "1,3,8,8", "--repeats", "3")
 
 
@@ -44,61 +48,46 @@ def rows_of(path):
     return list(csv.DictReader(line for line in lines if not line.startswith("#")))
 
 
-def test_a_table_of_layers_alone(capsys, tmp_path):
-    """Every operation has a row for both precisions, positive, with what it ran as; nothing else is left."""
-    out = tmp_path / "table.csv"
-    status, text, _ = run(capsys, "measure", SMALL, "--no-networks", "--out", out, "--json", *QUICK)
+def test_a_table_with_its_networks(capsys, tmp_path):
+    """Every operation has a row for both precisions with what it ran as; the head predicts networks.
+
+    Mixed networks are measured beside uniform ones, and what is predicted of them is what the
+    formula gives by hand.
+    """
+    out, plot = tmp_path / "table.csv", tmp_path / "table.svg"
+    given = ("--calibration", "3", "--validation", "2", "--plot", plot)
+    status, text, _ = run(capsys, "measure", SMALL, "--out", out, "--json", *given, *QUICK)
     assert status == 0
     document, rows = json.loads(text), rows_of(out)
-    assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
-    assert document["networks"] == []
+    assert {p.name for p in tmp_path.iterdir()} == {"table.csv", "table.svg"}
+    assert plot.read_text().startswith("<?xml")
     assert len(rows) == 2 * 4 == len(document["operations"])
     for row in rows:
         assert float(row["latency_us"]) > 0
         assert float(row["latency_us_median"]) >= float(row["latency_us"])
     ran = {(r["op"], r["kernel_h"], r["weight_bits"]): r["runs_as"] for r in rows}
-    assert ran["Conv2d", "3", "8"] == "int8"
-    assert ran["Conv2d", "3", "32"] == "float32"
-    slow = [line for line in document["not_in_integers"] if line.startswith("Conv2d")]
-    assert slow == []
+    assert (ran["Conv2d", "3", "8"], ran["Conv2d", "3", "32"]) == ("int8", "float32")
+    assert not any(line.startswith("Conv2d") for line in document["not_in_integers"])
 
-
-def test_networks_are_predicted(capsys, tmp_path):
-    """Mixed networks are measured beside uniform ones; errors are those of the figures printed."""
-    out, plot = tmp_path / "table.csv", tmp_path / "table.svg"
-    given = ("--calibration", "3", "--validation", "2", "--by", "layer", "--plot", plot)
-    status, text, _ = run(capsys, "measure", SMALL, "--out", out, "--json", *given, *QUICK)
-    assert status == 0
-    document = json.loads(text)
-    roles = [network["role"] for network in document["networks"]]
+    networks = document["networks"]
+    roles = [network["role"] for network in networks]
     assert roles == ["uniform"] * 2 + ["calibration"] * 3 + ["validation"] * 2
-    unseen = [n for n in document["networks"] if n["role"] == "validation"]
-    errors = [abs(n["predicted_us"] / n["latency_us"] - 1) for n in unseen]
+    errors = [abs(n["predicted_us"] / n["latency_us"] - 1) for n in networks[-2:]]
     assert document["mean_error"] == pytest.approx(sum(errors) / 2)
     assert document["largest_error"] == pytest.approx(max(errors))
-    assert {row["layer"] for row in rows_of(out)} == {"stem", "side", "body", "head"}
-    header = document["header"]
-    figures = ("overhead_us", "rest_us", "change_us", "factor_us_w8a8", "factor_us_w32a32")
-    assert all(float(header[name]) >= 0 for name in figures)
-    assert plot.read_text().startswith("<?xml")
-    for network in document["networks"]:  # the formula, by hand, from the table and its head
-        rows = {
-            (r["layer"], f"w{r['weight_bits']}a{r['activation_bits']}"): r for r in rows_of(out)
-        }
-        layers = sum(
-            float(header[f"factor_us_{bits}"]) * float(rows[layer, bits]["latency_us"])
-            for layer, bits in network["bits"].items()
-        )
-        links = [
-            ("stem", "side", 256),
-            ("stem", "body", 256),
-            ("body", "head", 4),
-            ("side", "head", 4),
-        ]
-        changes = [n for a, b, n in links if network["bits"][a] != network["bits"][b]]
-        expected = float(header["overhead_us"]) + float(header["rest_us"]) + layers
-        expected += float(header["change_us"]) * len(changes)
-        expected += float(header["change_us_per_element"]) * sum(changes)
+    us = {
+        (name, o["precision"]): o["latency_us"]
+        for o in document["operations"]
+        for name in o["layers"]
+    }
+    head = {key: float(document["header"][key]) for key in FIGURES}
+    links = [("stem", "side", 256), ("stem", "body", 256), ("body", "head", 4), ("side", "head", 4)]
+    for network in networks:
+        bits = network["bits"]
+        changes = [elements for a, b, elements in links if bits[a] != bits[b]]
+        expected = head["overhead_us"] + head["rest_us"] + head["change_us"] * len(changes)
+        expected += head["change_us_per_element"] * sum(changes)
+        expected += sum(head[f"factor_us_{p}"] * us[layer, p] for layer, p in bits.items())
         assert network["predicted_us"] == pytest.approx(expected, abs=0.1)
 
 
@@ -116,7 +105,9 @@ def test_a_killed_measurement_goes_on(capsys, tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Journal, "add", killed)
-    given = ("measure", SMALL, "--no-networks", "--out", out, "--precisions", "w32a32", *QUICK)
+    source = "tests.commands.models:attention"
+    quick = ("--input", "1,4,8", "--repeats", "3", "--precisions", "w32a32")
+    given = ("measure", source, "--no-networks", "--out", out, *quick)
     status, _, err = run(capsys, *given)
     assert (status, out.exists()) == (130, False)
     assert "finished work is kept" in err
