@@ -27,6 +27,7 @@ DOCUMENTS = (
     "docs/devices.md",
     "docs/cost-tables.md",
     "docs/reading-profiles.md",
+    "docs/measuring.md",
 )
 COMMANDS = ("solve", "front", "compare", "cost")
 

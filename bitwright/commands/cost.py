@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from bitwright.commands.shared import add_plot_argument, answer, check_plot, draw
+from bitwright.commands.shared import add_plot_argument, answer, check_plot, draw, shape
 from bitwright.problems.errors import InputError
 from bitwright.problems.formats import dump_json, network_document
 from bitwright.problems.network import LayerDescription, NetworkDescription
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run configuration, ONNX file, torchvision:NAME or module.path:function",
     )  # fmt: skip
     parser.add_argument(
-        "--input", action="append", default=[], type=_shape, metavar="N,C,H,W",
+        "--input", action="append", default=[], type=shape, metavar="N,C,H,W",
         help="shape of an input, batch included (default: the source's own, or 1,3,224,224); once "
              "per input",
     )  # fmt: skip
@@ -117,15 +117,6 @@ def _chosen(layer: LayerDescription, precision: Precision, pinned: bool) -> Prec
         )
         return layer.candidates((raised,))[0]
     return layer.candidates((precision,))[0]
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() and int(part) for part in parts):
-        raise argparse.ArgumentTypeError(
-            f"a shape is written like 1,3,224,224, in numbers above 0, got {text!r}"
-        )
-    return tuple(int(part) for part in parts)
 
 
 def _pin(text: str) -> tuple[str, Precision | LeastPrecision]:
