@@ -2,7 +2,7 @@
 
 SOURCE is a run configuration (.yaml), torchvision:NAME (random weights) or module.path:function,
 which returns a model; or a run folder, whose solutions are then exported and measured as they are.
-A measurement that is killed goes on where it was. Exit status: 0 done, 2 bad usage or input.
+With --read the table is made of profiles that other tools recorded, and nothing is run. A measurement that is killed goes on where it was. Exit status: 0 done, 2 bad usage or input.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from bitwright.commands.measure_reading import add_reading_arguments, run_reading
 from bitwright.commands.shared import (
     add_plot_argument,
     answer,
@@ -29,6 +30,7 @@ EXAMPLES = """examples:
   bitwright measure torchvision:mobilenet_v2 --input 1,3,160,160 --runtime openvino --out table.csv
   bitwright measure my_package.models:detector --no-networks --precisions w8a8 --out table.csv
   bitwright measure runs/digits --point small --point "uniform w8a8"
+  bitwright measure torchvision:resnet18 --read w8a8=trtexec_int8.json --out resnet18_trt.csv
 """
 _BY = ("operation", "layer")
 _FEWEST = 3
@@ -43,8 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="TABLE", help="table of costs to write (.csv)")
     parser.add_argument(
-        "--by", default="operation", metavar="WHAT",
-        help="rows by operation, for any network that has it (default), or by layer of this one",
+        "--by", metavar="WHAT",
+        help="rows by operation, for any network that has it (default of what is measured), or by "
+             "layer of this one (default of what is read)",
     )  # fmt: skip
     parser.add_argument(
         "--precisions", nargs="+", action="extend", metavar="PRECISION",
@@ -90,13 +93,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
              "float32 where codes have fewer than 8 bits or a residual addition follows",
     )  # fmt: skip
     add_plot_argument(parser, "predicted against measured times of whole networks")
+    add_reading_arguments(parser)
     parser.add_argument("--seed", type=seed, default=0, help="of orders and mixtures (default 0)")
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     parser.add_argument("--quiet", action="store_true", help="no messages on stderr")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, write and say what was found."""
+    """Measure, or read what another tool measured, write and say what was found."""
+    if options.by is not None and options.by not in _BY:
+        raise InputError(f"--by {options.by!r} is unknown; {nearest(options.by, _BY)}")
+    if options.read:
+        return run_reading(options)
     return _points(options) if Path(options.source).is_dir() else _table(options)
 
 
@@ -128,7 +136,7 @@ def _table(options: argparse.Namespace) -> int:
     journal = options.out.with_name(f"{options.out.name}.rounds")
     measured = measure_source(source, runtime, settings, journal, Reporter(options.quiet))
     header = header_of(measured, runtime, settings)
-    unlisted = write_measured(options.out, measured, header, options.by)
+    unlisted = write_measured(options.out, measured, header, options.by or _BY[0])
     journal.unlink(missing_ok=True)
     if options.plot:
         from bitwright.measuring.plot import draw_prediction
@@ -141,8 +149,6 @@ def _table(options: argparse.Namespace) -> int:
 
 def _check_table(options: argparse.Namespace) -> None:
     check_plot(options.plot)
-    if options.by not in _BY:
-        raise InputError(f"--by {options.by!r} is unknown; {nearest(options.by, _BY)}")
     if options.out is None:
         raise InputError("--out is missing: the file that the table of costs is written to")
     if options.out.suffix.lower() != ".csv":

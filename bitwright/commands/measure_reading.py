@@ -58,9 +58,8 @@ def _recorded(text: str) -> tuple[Precision, str]:
 def run_reading(options: argparse.Namespace) -> int:
     """Read the profiles, show which layers their rows are, and write the table to `options.out`.
 
-    Uses `source`, `input`, `read`, `format`, `statistic`, `in_order`, `allow_missing`, `out`, `json`
-    and `quiet` of the options; rows are by operation where `by` says so, else by layer. Raises `InputError` where a layer has no row, after the mapping was
-    shown, and writes nothing then.
+    Rows are by operation where `by` says so, else by layer. Raises `InputError` where a layer has no
+    row, after the mapping was shown, and writes nothing then.
     """
     from bitwright.cost_models.readers import map_profile, read_profile
     from bitwright.cost_models.readers.cost_rows import cost_header, cost_rows, operation_rows

@@ -5,9 +5,10 @@ A device that comes with bitwright is the file `NAME.yaml` beside this one (docs
 
 from __future__ import annotations
 
-from importlib import import_module, resources
+from importlib import resources
 from pathlib import Path
 
+from bitwright.cost_models.readers.mct import read_mct
 from bitwright.problems.device import Device
 from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.formats.device_yaml import device_from_yaml, read_device
@@ -32,8 +33,7 @@ def load_device(name_or_path: str | Path) -> Device:
     path = Path(name_or_path)
     suffix = path.suffix.lower()
     if suffix == ".json":
-        device: Device = import_module("bitwright.cost_models.readers.mct").read_mct(path)
-        return device
+        return read_mct(path)
     if suffix not in _SUFFIXES:
         raise InputError(
             f"{path}: a device file ends in one of {', '.join(_SUFFIXES)}; "
