@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from bitwright import plugins
+from bitwright import plugin_files, plugins
 from bitwright.networks import DEFAULT_TIES, TIE_RULES
 from bitwright.problems.budgets import Budget
 from bitwright.problems.errors import InputError, nearest
@@ -61,7 +61,7 @@ class _Section(BaseModel):
 
 
 class PluginSection(_Section):
-    """A plug-in by name, with its options beside the name."""
+    """A plug-in by name, or as `FILE.py:CLASS`, with its options beside the name."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     name: str
@@ -75,6 +75,18 @@ class PluginSection(_Section):
     def options(self) -> dict[str, Any]:
         """The plug-in's options as given."""
         return dict(self.model_extra or {})
+
+    @property
+    def file(self) -> Path | None:
+        """The file that the plug-in's class stands in; None for one that is registered."""
+        found = plugin_files.split(self.name)
+        return found[0] if found else None
+
+    @property
+    def label(self) -> str:
+        """What its results are kept under: the name, or that of its class."""
+        found = plugin_files.split(self.name)
+        return found[1] if found else self.name
 
 
 def _recipe(value: Any) -> TrainingRecipe:
@@ -225,7 +237,7 @@ class RunConfig(_Section):
         labels = [p.label for p in self.precisions]
         for key, names in (
             ("precisions", labels),
-            ("significance", [section.name for section in self.significance]),
+            ("significance", [section.label for section in self.significance]),
             ("verify.seeds", [str(seed) for seed in self.verify.seeds]),
         ):
             if twice := [name for name in names if names.count(name) > 1]:
@@ -254,12 +266,17 @@ class RunConfig(_Section):
         return document
 
     def files(self, keys: Collection[str]) -> list[Path]:
-        """The files that plug-ins under these keys read, but for the task's, which digests its data."""
+        """The files that plug-ins under these keys stand in and read.
+
+        What a task reads is left out: it digests its data itself.
+        """
         found = []
         for key in keys:
             value = getattr(self, key)
             sections = value if isinstance(value, tuple) else (value,)
             for section in sections:
+                if isinstance(section, PluginSection):
+                    found += [section.file] if section.file else []
                 if isinstance(section, PluginSection) and key != "task":
                     found += [v for v in section.options.values() if isinstance(v, Path)]
         return found
@@ -267,7 +284,8 @@ class RunConfig(_Section):
 
 def _plain(value: Any, path: Callable[[Path], str | None]) -> Any:
     if isinstance(value, PluginSection):
-        value = {"name": value.name, **value.options}
+        name = f"{path(value.file) or ''}:{value.label}" if value.file else value.name
+        value = {"name": name, **value.options}
     elif isinstance(value, BaseModel):
         value = {name: getattr(value, name) for name in type(value).model_fields}
     elif isinstance(value, TrainingRecipe):
@@ -362,11 +380,12 @@ def _with_checked_plugins(config: RunConfig, folder: Path) -> RunConfig:
     """Fill in the defaults of every plug-in's options, and anchor their paths at the folder."""
 
     def filled(kind: plugins.Kind, section: PluginSection, place: str) -> PluginSection:
+        name = plugin_files.anchored(section.name, folder)
         options = plugins.checked_options(
-            plugins.load(kind, section.name), section.options, f"{place} {section.name!r}"
+            plugins.load(kind, name), section.options, f"{place} {section.name!r}"
         )
         anchored = {n: folder / v if isinstance(v, Path) else v for n, v in options.items()}
-        return PluginSection(name=section.name, **anchored)
+        return PluginSection(**anchored | {"name": name})  # an argument `name` keeps its default
 
     return config.model_copy(
         update={

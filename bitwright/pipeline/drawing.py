@@ -34,8 +34,8 @@ def draw(work: Work) -> list[str]:
         "verified": draw_verified(verified, work.config.name),
         "significance": draw_significance(
             {
-                section.name: table_from_document(
-                    work.folder.read_json(f"significance/{section.name}.json"), solved=False
+                section.label: table_from_document(
+                    work.folder.read_json(f"significance/{section.label}.json"), solved=False
                 )
                 for section in work.config.significance
             }

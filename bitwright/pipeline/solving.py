@@ -22,7 +22,7 @@ LossOf = Callable[[str, Precision], float]
 
 def make_problem(work: Work) -> list[str]:
     """Put scores and costs together; the first measure of the configuration gives the loss."""
-    measure = work.config.significance[0].name
+    measure = work.config.significance[0].label
     document = work.folder.read_json(f"significance/{measure}.json")
     problem = assemble(work, work.network, _losses(table_from_document(document, solved=True)))
     write_problem(problem, work.folder / "problem.json")
