@@ -385,7 +385,9 @@ def _with_checked_plugins(config: RunConfig, folder: Path) -> RunConfig:
             plugins.load(kind, name), section.options, f"{place} {section.name!r}"
         )
         anchored = {n: folder / v if isinstance(v, Path) else v for n, v in options.items()}
-        return PluginSection(**anchored | {"name": name})  # an argument `name` keeps its default
+        return PluginSection.model_validate(
+            anchored | {"name": name}
+        )  # an argument `name` keeps its default
 
     return config.model_copy(
         update={

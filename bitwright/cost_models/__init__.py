@@ -7,6 +7,7 @@ keyword arguments are its options. Register it under the entry point group `bitw
 
 from bitwright.cost_models.arithmetic import BitOperations as BitOperations
 from bitwright.cost_models.arithmetic import WeightSize as WeightSize
+from bitwright.cost_models.roofline import Roofline as Roofline
 from bitwright.cost_models.stored_size import PackedSize as PackedSize
 from bitwright.cost_models.stored_size import StoredSize as StoredSize
 from bitwright.cost_models.table import CostTable as CostTable
