@@ -13,7 +13,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -29,6 +28,7 @@ from bitwright.networks import DEFAULT_TIES, TIE_RULES
 from bitwright.problems.budgets import Budget
 from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.formats.json_text import naming, read_text
+from bitwright.problems.formats.yaml_text import parse_yaml
 from bitwright.problems.precision import LeastPrecision, Precision, parse_pin
 from bitwright.quantization import TrainingRecipe
 from bitwright.quantization.calibration import group_size
@@ -37,7 +37,6 @@ from bitwright.quantization.ranges.clipping import find_rule
 from bitwright.schema import first_problem
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_MERGE = "tag:yaml.org,2002:merge"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
@@ -299,23 +298,6 @@ def _plain(value: Any, path: Callable[[Path], str | None]) -> Any:
     return value.label if isinstance(value, Precision | LeastPrecision) else value
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, and one that is no text."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        found = set()
-        for key_node, _ in node.value:
-            if key_node.tag == _MERGE:
-                continue
-            key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
-            if not isinstance(key, str):
-                raise InputError(f"line {line}: a key must be text, got {key!r}")
-            if key in found:
-                raise InputError(f"line {line}: key {key!r} is given twice")
-            found.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def read_run_config(path: str | Path, **overrides: Any) -> RunConfig:
     """Read and check a run configuration; raises `InputError` naming file, key, rule and value.
 
@@ -340,16 +322,7 @@ def parse_run_config(text: str, source: str, **overrides: Any) -> RunConfig:
 
 
 def _read_yaml(text: str) -> dict[str, Any]:
-    try:
-        document = yaml.load(text, _StrictLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise InputError(f"not valid YAML: {where}{getattr(error, 'problem', error)}") from None
-    except InputError:
-        raise
-    except ValueError as error:  # such as a date with a thirteenth month
-        raise InputError(f"not valid YAML: {error}") from None
+    document = parse_yaml(text)
     if not isinstance(document, dict):
         raise InputError(f"a run configuration is a mapping of keys, got {type(document).__name__}")
     return document

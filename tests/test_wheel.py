@@ -66,6 +66,8 @@ def test_the_wheel_holds_one_package(wheel):
     assert any(n.endswith("bitwright/py.typed") for n in names)
     assert any(n.endswith("report.html.jinja") for n in names)
     assert any(n.endswith("LICENSE") for n in names)
+    devices = {n.name for n in (ROOT / "bitwright/cost_models/devices").glob("*.yaml")}
+    assert devices <= {n.rpartition("/")[2] for n in names}
 
 
 def test_a_problem_is_solved_with_numpy_and_scipy_alone(wheel, tmp_path):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal, get_args
 
 from bitwright.problems.errors import InputError, nearest
+from bitwright.problems.network import LayerDescription
 from bitwright.problems.precision import Precision
+from bitwright.problems.variants import is_form
 
 Scaling = Literal["fixed", "bit_serial", "weight_serial", "bit_fusion"]
 
@@ -74,7 +76,8 @@ class Support:
 
     `kinds` are those of `LayerDescription.kind`; empty: all that no other entry names. `depthwise`
     restricts the entry to convolutions whose groups are their input channels (True) or to all others
-    (False). `runs_as` maps every storable precision to the name of a compute type.
+    (False). `runs_as` maps every storable precision to the name of a compute type. Forms of a
+    precision, such as `w8a8-hybrid`, are stored and computed as it is and need not be listed.
     """
 
     runs_as: Mapping[Precision, str] = field(hash=False)
@@ -93,7 +96,9 @@ class Support:
 class Device:
     """A device: compute types, what is stored and runs as what, memories, and fixed delays.
 
-    Raises `InputError` where an entry names a compute type that is not there, and for two of a name.
+    `notes` say what whoever chooses bits for it should know. Raises `InputError` where an entry names
+    a compute type that is not there, for two compute types or memories of a name, and for a
+    precision that two entries give to the same layers.
     """
 
     name: str
@@ -102,20 +107,47 @@ class Device:
     support: tuple[Support, ...]
     memories: tuple[Memory, ...] = ()
     layer_overhead_us: Figure | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for key in ("compute_types", "support", "memories"):
+        for key in ("compute_types", "support", "memories", "notes"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
+        if not self.name or not self.title:
+            raise InputError(
+                f"a device needs a name and a title, got {self.name!r}, {self.title!r}"
+            )
         names = [compute.name for compute in self.compute_types]
-        for name in names:
-            if names.count(name) > 1:
-                raise InputError(f"device {self.name!r}: compute type {name!r} is given twice")
+        for what, given in (
+            ("compute type", names),
+            ("memory", [memory.name for memory in self.memories]),
+        ):
+            if twice := [name for name in given if given.count(name) > 1]:
+                raise InputError(f"device {self.name!r}: {what} {twice[0]!r} is given twice")
+        if not self.support:
+            raise InputError(
+                f"device {self.name!r} needs one entry of supported operations or more"
+            )
         for entry in self.support:
             for precision, name in entry.runs_as.items():
                 if name not in names:
                     raise InputError(
                         f"device {self.name!r}: {precision} runs as unknown compute type {name!r}; "
                         f"{nearest(name, names)}"
+                    )
+        for number, entry in enumerate(self.support):
+            for other in self.support[:number]:
+                self._check_apart(entry, other)
+
+    def _check_apart(self, entry: Support, other: Support) -> None:
+        shared = set(entry.kinds) & set(other.kinds)
+        same_kinds = bool(shared) or not (entry.kinds or other.kinds)
+        together = entry.depthwise is None or other.depthwise is None
+        if same_kinds and (together or entry.depthwise == other.depthwise):
+            for precision in entry.runs_as:
+                if precision in other.runs_as:
+                    kinds = ", ".join(sorted(shared)) or "every other kind"
+                    raise InputError(
+                        f"device {self.name!r}: {precision} is given twice for {kinds}"
                     )
 
     def compute_type(self, name: str) -> ComputeType:
@@ -141,13 +173,41 @@ class Device:
 
     def runs_as(self, kind: str, precision: Precision, *, depthwise: bool = False) -> str | None:
         """The name of the type in which a precision is computed; None where it cannot be stored."""
-        return self.storable(kind, depthwise=depthwise).get(precision)
+        storable = self.storable(kind, depthwise=depthwise)
+        if precision not in storable and is_form(precision.variant):
+            precision = replace(precision, variant="")
+        return storable.get(precision)
 
     def table_precision(
         self, kind: str, precision: Precision, *, depthwise: bool = False
     ) -> Precision | None:
-        """The precision under which tables list what a precision runs as; None: not storable."""
+        """The precision under which tables list what a precision runs as; None: not storable.
+
+        A form of a precision is the same form of what that runs as: `w4a8-svd-32`, which runs as
+        `int8`, is `w8a8-svd-32`.
+        """
         name = self.runs_as(kind, precision, depthwise=depthwise)
         if name is None:
             return None
-        return self.compute_type(name).precision or precision
+        listed = self.compute_type(name).precision or precision
+        return replace(listed, variant=precision.variant) if is_form(precision.variant) else listed
+
+    def stores(self, precision: Precision) -> bool:
+        """Whether layers of one kind or more may be stored in it."""
+        return self.anywhere(precision) is not None
+
+    def anywhere(self, precision: Precision) -> str | None:
+        """What a precision runs as where nobody knows the layer's kind; None: stored nowhere.
+
+        The entry for all other kinds speaks first, then the others in their order.
+        """
+        plain = replace(precision, variant="") if is_form(precision.variant) else precision
+        for entry in sorted(self.support, key=lambda entry: bool(entry.kinds)):
+            if name := entry.runs_as.get(precision) or entry.runs_as.get(plain):
+                return name
+        return None
+
+
+def is_depthwise(layer: LayerDescription) -> bool:
+    """Whether a layer is a convolution that gives every input channel filters of its own."""
+    return layer.groups is not None and layer.groups > 1 and layer.groups == layer.in_channels

@@ -40,6 +40,11 @@ def check_variant(layer: str, precision: Precision) -> None:
         raise InputError(f"{what} is unknown; {nearest(variant, _KNOWN)}")
 
 
+def is_form(variant: str) -> bool:
+    """Whether the variant leaves open in which types its integers are stored, as `hybrid` does."""
+    return bool(activation_form(variant)) or svd_rank(variant) is not None
+
+
 def svd_rank(variant: str) -> int | None:
     """The rank of an `svd-K`, with or without a form of activation; None for any other variant."""
     match = _SVD.fullmatch(variant)

@@ -11,6 +11,7 @@ from typing import Any
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError
 from bitwright.problems.formats.json_text import Place, naming, read_text
+from bitwright.problems.formats.yaml_text import parse_yaml
 from bitwright.problems.precision import Precision
 
 FORMAT = "bitwright-bits/1"
@@ -108,12 +109,8 @@ def read_bits(path: str | Path) -> Bits:
 
 def bits_from_yaml(text: str, source: str) -> Bits:
     """Read such a text; `source` names it in errors."""
-    import yaml
-
-    try:
-        document = yaml.load(text, _Loader())
-    except yaml.YAMLError as error:
-        raise InputError(f"{source}: no YAML: {' '.join(str(error).split())}") from None
+    with naming(source):
+        document = parse_yaml(text)
     root = Place(document, source)
     root.kind(FORMAT)
     root.keys(("format", "network", "layers"))
@@ -123,23 +120,6 @@ def bits_from_yaml(text: str, source: str) -> Bits:
         configuration = BitConfiguration((name, precision) for name, precision, _ in layers)
     grids = {name: found for name, _, found in layers if found != LayerGrids()}
     return Bits(root["network"].text(), configuration, grids)
-
-
-def _Loader() -> Any:  # noqa: N802 - stands for a class, made where yaml is imported
-    """A safe loader that refuses a key given twice."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-            for key in keys:
-                if keys.count(key) > 1:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"key {key!r} is given twice", node.start_mark
-                    )
-            return dict(super().construct_mapping(node, deep))
-
-    return Loader
 
 
 def _layer(place: Place) -> tuple[Precision, LayerGrids]:

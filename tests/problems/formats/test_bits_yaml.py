@@ -54,7 +54,7 @@ def document(**changes):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [", "b.yaml: no YAML"),
+        ("a: [", "b.yaml: not valid YAML"),
         ("format: bitwright-bits/1\nformat: x", "key 'format' is given twice"),
         ("format: bitwright-bits/2\nnetwork: n\nlayers: {}", "b.yaml: format: 'bitwright-bits/2' is unknown"),
         (document(weight_bits=0), "layers.fc: weight_bits must be an integer from 1 to 32, got 0"),
