@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 from bitwright.cost_models.roofline.scaling import operations_per_mac
 from bitwright.cost_models.roofline.traffic import Footprint, bytes_moved
 from bitwright.problems import Device, InputError, LayerDescription, Precision
-from bitwright.problems.device import ComputeType, Figure
-from bitwright.problems.variants import BFLOAT16, FLOAT16, effective_size
+from bitwright.problems.device import ComputeType, Figure, is_depthwise
+from bitwright.problems.variants import effective_size
 
 _MICRO = 10**6
 _PICO_IN_MICRO = 10**6
@@ -109,19 +109,15 @@ def estimate(device: Device, layer: LayerDescription, precision: Precision) -> L
 
 
 def _runs_as(device: Device, layer: LayerDescription, precision: Precision) -> str:
-    depthwise = (layer.groups or 1) > 1 and layer.groups == layer.in_channels
-    forms = [precision]
-    if precision.variant not in ("", FLOAT16, BFLOAT16):
-        forms.append(replace(precision, variant=""))  # the multiplications are those of the bits
-    for form in forms:
-        name = device.runs_as(layer.kind, form, depthwise=depthwise)
-        if name is not None:
-            return name
-    stored = ", ".join(str(p) for p in sorted(device.storable(layer.kind, depthwise=depthwise)))
-    what = (
-        f"device {device.name!r} does not store layer {layer.name!r} ({layer.kind}) at {precision}"
-    )
-    raise InputError(f"{what}; for such layers it stores {stored or 'nothing'}")
+    depthwise = is_depthwise(layer)
+    name = device.runs_as(layer.kind, precision, depthwise=depthwise)
+    if name is None:
+        stored = ", ".join(str(p) for p in sorted(device.storable(layer.kind, depthwise=depthwise)))
+        raise InputError(
+            f"device {device.name!r} does not store layer {layer.name!r} ({layer.kind}) at "
+            f"{precision}; such layers it stores at {stored or 'no precision'}"
+        )
+    return name
 
 
 def _per(amount: int, rate: Fraction, what: str) -> Fraction:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from bitwright.cost_models.devices import is_device_path, load_device
 from bitwright.cost_models.roofline.estimate import LayerEstimate, estimate
 from bitwright.problems import (
     Device,
@@ -30,8 +31,7 @@ _DECIMALS_OF_MICRO = 6  # picoseconds and picojoules
 
 def _path_if_a_file(value: Any) -> Any:
     """A device file is a path, seen from the configuration that names it; a name stays a name."""
-    is_file = isinstance(value, str) and value.lower().endswith((".yaml", ".yml"))
-    return Path(value) if is_file else value
+    return Path(value) if isinstance(value, str) and is_device_path(value) else value
 
 
 DeviceName = Annotated[str | Path, BeforeValidator(_path_if_a_file)]
@@ -103,11 +103,7 @@ class Roofline:
 
 
 def _loaded(device: str | Path | None) -> Device | None:
-    if device is None:
-        return None
-    from bitwright.cost_models.devices import load_device
-
-    return load_device(device)
+    return None if device is None else load_device(device)
 
 
 def _decimal(micro: Fraction, digits: int) -> Decimal:
