@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9", GREY)
 _MARKERS = "osD^vPX"
-_MOST_NAMED = 12
-_LONGEST_LABEL = 40
+_MOST_NAMED = 8
+_LONGEST_LABEL, _LONGEST_TITLE = 40, 90
 
 
 def draw_roofline(network: str, estimates: Mapping[str, Sequence[LayerEstimate]]) -> Figure:
@@ -45,7 +45,10 @@ def draw_roofline(network: str, estimates: Mapping[str, Sequence[LayerEstimate]]
     if drawn:
         _draw_roofs(axis, drawn, np.concatenate(list(points.values())))
         device = next(iter(drawn.values()))[0].device
-        axis.set_title(f"{label(network)} on {label(device.title)}", parse_math=False)
+        axis.set_title(
+            f"{label(network)} on {label(device.title, _LONGEST_TITLE)}", fontsize="medium",
+            parse_math=False,
+        )  # fmt: skip
         memory = label(device.memories[-1].name, _LONGEST_LABEL)
         axis.set_xlabel(f"multiply-adds per byte of {memory}", parse_math=False)
     axis.set_ylabel("multiply-adds per second")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bitwright import api
-from bitwright.cost_models import tabulate
+from bitwright.pipeline.costing import tabulated, write_costs
 from bitwright.pipeline.scoring import table_from_document
 from bitwright.pipeline.work import Work
 from bitwright.problems.errors import MeasurementError
@@ -26,14 +26,13 @@ def make_problem(work: Work) -> list[str]:
     document = work.folder.read_json(f"significance/{measure}.json")
     problem = assemble(work, work.network, _losses(table_from_document(document, solved=True)))
     write_problem(problem, work.folder / "problem.json")
-    return ["problem.json"]
+    return ["problem.json", *write_costs(work)]
 
 
 def assemble(work: Work, network: NetworkDescription, loss: LossOf) -> AllocationProblem:
     """The problem of a network with this loss for every layer and candidate precision."""
     candidates = work.candidates_in(network)
-    models = [work.plugin("cost_models", section) for section in work.config.costs]
-    costs = tabulate(network, candidates, models)
+    costs = tabulated(work, network)
     layers = [
         LayerChoices(name, tuple(Choice(p, loss(name, p), costs.of[name][p]) for p in offered))
         for name, offered in candidates.items()

@@ -168,10 +168,7 @@ def test_bit_operations_of_resnet50_with_the_stride_in_conv1():
     network = read_network(model, image(224), ties=()).description
     assert network.macs == 3_857_973_248
     network = pin(network, {"first": W8, "last": W8})
-    gbops = [
-        round(pinned_costs(network, Precision(b, b))["bitops"] / GIGA, 2)
-        for b in (8, 4)
-    ]
+    gbops = [round(pinned_costs(network, Precision(b, b))["bitops"] / GIGA, 2) for b in (8, 4)]
     assert gbops == [246.91, 67.49]
 
 

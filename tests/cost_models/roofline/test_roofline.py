@@ -12,7 +12,6 @@ from bitwright.cost_models.devices import load_device
 from bitwright.problems import InputError, LayerDescription, NetworkDescription, Precision
 from bitwright.problems.costing import HasSources, NeedsNetwork
 from bitwright.run_config import parse_run_config
-from bitwright.testing.cost_model_contract import CostModelContract
 
 from ...pipeline.tiny_run import settings
 from ..resnet18 import resnet18
@@ -25,12 +24,6 @@ FC = LayerDescription("fc", "Linear", 512_000, 512_000, (1, 512), (1, 1000))
 
 def roofline(device, cost="latency_us"):
     return Roofline(cost=cost).for_network(None, device)
-
-
-class TestContract(CostModelContract):
-    @pytest.fixture
-    def cost_model(self):
-        return roofline(array(memories=[memory("DRAM", bandwidth=10**9, energy=100)]))
 
 
 def test_latency_is_the_larger_of_computing_and_moving():
