@@ -57,10 +57,11 @@ def draw_roofline(network: str, estimates: Mapping[str, Sequence[LayerEstimate]]
         ruler.set_minor_formatter(NullFormatter())
     axis.grid(color="#e4e4e4", linewidth=0.6)
     axis.set_axisbelow(True)
-    axis.legend(
-        frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), title="bits"
-    )
     if drawn:
+        axis.legend(
+            frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0),
+            title="bits",
+        )  # fmt: skip
         lay_out(figure)
         _name_slowest(axis, drawn, np.concatenate(list(points.values())))
     return figure

@@ -67,7 +67,10 @@ def network_from_document(document: Any, source: str) -> NetworkDescription:
     """Read a network description; totals and costs follow from the layers and are not kept."""
     root = Place(document, source)
     root.kind(FORMAT)
-    root.keys(("format", "name", "layers"), ("ties", "other_bytes", "totals", "costs"))
+    root.keys(
+        ("format", "name", "layers"),
+        ("ties", "other_bytes", "totals", "costs", "layer_costs", "notes"),
+    )
     root["format"].choice((FORMAT,))
     _check_totals(root)
     ties = root["ties"].items() if "ties" in root else []
