@@ -70,7 +70,7 @@ def _spread(costs: Mapping[str, Any], name: str, solution: Mapping[str, Any]) ->
     """How far the cost of a solution may be off by what its figures were measured with."""
     labels = {
         layer: Precision(b["weight_bits"], b["activation_bits"], b["variant"]).label
-        for layer, b in solution["bits"].items()
+        for layer, b in (solution.get("bits") or {}).items()
     }
     spread = spread_of(costs[name], labels) if name in costs else None
     return "" if spread is None else f" ± {spread:.3g}"
