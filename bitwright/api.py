@@ -12,6 +12,7 @@ from bitwright.comparison import Comparison, compared
 from bitwright.plugin_files import PluginError
 from bitwright.problems.budgets import Budget
 from bitwright.problems.configuration import BitConfiguration
+from bitwright.problems.device import Device
 from bitwright.problems.errors import (
     BitwrightError,
     InputError,
@@ -19,8 +20,10 @@ from bitwright.problems.errors import (
     UnsupportedProblemError,
 )
 from bitwright.problems.exact import Number
-from bitwright.problems.formats import read_problem
+from bitwright.problems.formats import read_network, read_problem
 from bitwright.problems.front import ParetoFront
+from bitwright.problems.network import NetworkDescription
+from bitwright.problems.placing import on_device, placed_front, placed_solution
 from bitwright.problems.problem import AllocationProblem
 from bitwright.problems.protocols import Effort, MeasuredObjective, Solver
 from bitwright.problems.solution import Solution
@@ -47,6 +50,8 @@ def solve(
     effort: Effort = Effort(),
     seed: int = 0,
     objective: MeasuredObjective | None = None,
+    device: Device | str | Path | None = None,
+    network: NetworkDescription | str | Path | None = None,
 ) -> Solution:
     """Find the configuration of least loss within the budgets, with its certificate.
 
@@ -54,8 +59,10 @@ def solve(
     number in the cost's unit or text such as `"50%"` or `"1.5MB"`; they stand beside those of the
     problem and replace those of the same name. `solver` is a solver or its name, with options as in
     `"ilp:pulp_solver=HiGHS"`; without one it is `exact`, or `ilp` where that refuses the problem, and
-    the solution names it. Raises `InputError` for bad input; a budget that nothing meets is a
-    `Solution` of status `infeasible` that explains itself.
+    the solution names it. With a `device`, by name or file, only choices that it stores are taken, and
+    the solution says what they run as; `network`, a description or its file, tells the kinds of the
+    layers. Raises `InputError` for bad input; a budget that nothing meets is a `Solution` of status
+    `infeasible` that explains itself.
 
     >>> from bitwright import AllocationProblem, Choice, LayerChoices, Precision
     >>> def layer(name, losses):
@@ -68,13 +75,17 @@ def solve(
     BitConfiguration(conv1: w4a8, conv2: w2a8)
     """
     problem, budgets = _problem(problem), _budgets(budgets)
+    device, network = _device(device), _network(network)
+    if device is not None:
+        problem = on_device(problem, device, network)
 
     def solved(solver: Solver) -> Solution:
         return door.solve(
             problem, solver, budgets=budgets, effort=effort, seed=seed, objective=objective
         )
 
-    return _first_that_takes(DEFAULT_SOLVERS if solver is None else (solver,), solved)
+    solution = _first_that_takes(DEFAULT_SOLVERS if solver is None else (solver,), solved)
+    return solution if device is None else placed_solution(solution, device, network)
 
 
 def front(
@@ -87,14 +98,20 @@ def front(
     epsilon: float = 0.0,
     effort: Effort = Effort(),
     seed: int = 0,
+    device: Device | str | Path | None = None,
+    network: NetworkDescription | str | Path | None = None,
 ) -> ParetoFront:
     """Find the Pareto front of loss against one or more costs.
 
     Without `points` every point found, without configurations; with it that many, spread over the
     front, with configurations. Without a `solver` it is `front`, or where that refuses, as with
-    several costs, `exact` or `ilp` under a sweep of budgets; the front names it.
+    several costs, `exact` or `ilp` under a sweep of budgets; the front names it. `device` and
+    `network` are those of `solve`.
     """
     problem, budgets = _problem(problem), _budgets(budgets)
+    device, network = _device(device), _network(network)
+    if device is not None:
+        problem = on_device(problem, device, network)
 
     def found(solver: Solver) -> ParetoFront:
         return door.front(
@@ -108,7 +125,8 @@ def front(
             seed=seed,
         )
 
-    return _first_that_takes(DEFAULT_FRONT_SOLVERS if solver is None else (solver,), found)
+    front = _first_that_takes(DEFAULT_FRONT_SOLVERS if solver is None else (solver,), found)
+    return front if device is None else placed_front(front, device, network)
 
 
 def compare(
@@ -179,6 +197,18 @@ def apply(
 
 def _problem(problem: AllocationProblem | str | Path) -> AllocationProblem:
     return problem if isinstance(problem, AllocationProblem) else read_problem(problem)
+
+
+def _device(device: Device | str | Path | None) -> Device | None:
+    if device is None or isinstance(device, Device):
+        return device
+    from bitwright.cost_models.devices import load_device
+
+    return load_device(device)
+
+
+def _network(network: NetworkDescription | str | Path | None) -> NetworkDescription | None:
+    return read_network(network) if isinstance(network, str | Path) else network
 
 
 def _first_that_takes(solvers: Sequence[str | Solver], ask: Callable[[Solver], Answer]) -> Answer:

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from bitwright import plugin_files, plugins
+from bitwright.cost_models.devices import is_device_path, load_device
 from bitwright.networks import DEFAULT_TIES, TIE_RULES
 from bitwright.problems.budgets import Budget
 from bitwright.problems.errors import InputError, nearest
@@ -133,6 +134,11 @@ def _granularity(value: str) -> str:
     return value
 
 
+def _device(value: Any) -> Any:
+    """A path where one is meant, so that it is anchored at the configuration's folder."""
+    return Path(value) if isinstance(value, str) and is_device_path(value) else value
+
+
 class CalibrationSection(_Section):
     """How ranges are found: rules by name, and how many batches of the train split are looked at.
 
@@ -218,6 +224,7 @@ class RunConfig(_Section):
     calibration: CalibrationSection = CalibrationSection()
     precisions: tuple[PrecisionLabel, ...] = Field(min_length=1)
     variants: VariantsSection = VariantsSection()
+    device: Annotated[str | Path | None, BeforeValidator(_device)] = None
     pins: dict[str, Pin] = Field(default_factory=dict)
     ties: tuple[Annotated[str, AfterValidator(_one_of(TIE_RULES))], ...] = DEFAULT_TIES
     critical: CriticalSection = CriticalSection()
@@ -265,13 +272,15 @@ class RunConfig(_Section):
         return document
 
     def files(self, keys: Collection[str]) -> list[Path]:
-        """The files that plug-ins under these keys stand in and read.
+        """The files of these keys, and those that their plug-ins stand in and read.
 
         What a task reads is left out: it digests its data itself.
         """
         found = []
         for key in keys:
             value = getattr(self, key)
+            if isinstance(value, Path):
+                found.append(value)
             sections = value if isinstance(value, tuple) else (value,)
             for section in sections:
                 if isinstance(section, PluginSection):
@@ -351,6 +360,8 @@ def _with_environment(value: Any, place: str) -> Any:
 
 def _with_checked_plugins(config: RunConfig, folder: Path) -> RunConfig:
     """Fill in the defaults of every plug-in's options, and anchor their paths at the folder."""
+    if isinstance(config.device, str):
+        load_device(config.device)  # refuses an unknown name
 
     def filled(kind: plugins.Kind, section: PluginSection, place: str) -> PluginSection:
         name = plugin_files.anchored(section.name, folder)
@@ -370,5 +381,6 @@ def _with_checked_plugins(config: RunConfig, folder: Path) -> RunConfig:
             ),
             "costs": tuple(filled("cost_models", c, "costs") for c in config.costs),
             "solver": config.solver and filled("solvers", config.solver, "solver"),
+            "device": folder / config.device if isinstance(config.device, Path) else config.device,
         }
     )

@@ -12,6 +12,7 @@ import io
 from bitwright import api
 from bitwright.commands.shared import (
     EXIT_STATUS,
+    add_device_arguments,
     add_plot_argument,
     add_solver_argument,
     add_solving_arguments,
@@ -20,6 +21,7 @@ from bitwright.commands.shared import (
     check_plot,
     draw,
     effort_of,
+    network_of,
     say,
     say_who_answered,
 )
@@ -45,6 +47,7 @@ _MOST_LAYERS = 5_000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_solving_arguments(parser)
+    add_device_arguments(parser)
     add_solver_argument(
         parser,
         f"default: {api.DEFAULT_FRONT_SOLVERS[0]}, or the next that takes the problem; one without "
@@ -108,6 +111,8 @@ def _front(
         epsilon=options.epsilon,
         effort=effort_of(options),
         seed=options.seed,
+        device=options.device,
+        network=network_of(options),
     )
 
 
@@ -130,6 +135,8 @@ def _say_why_empty(options: argparse.Namespace, problem: AllocationProblem, solv
         solver=options.solver or solver,
         effort=effort_of(options),
         seed=options.seed,
+        device=options.device,
+        network=network_of(options),
     )
     say(options, solution.explanation or solution.status.meaning)
     return EXIT_STATUS[solution.status] or EXIT_STATUS[Status.STOPPED]
@@ -164,6 +171,8 @@ def front_text(front: ParetoFront) -> str:
         # In full, so that it can be handed to `solve` as a budget.
         (name, cost), loss = next(iter(front[knee].costs.items())), figure(front[knee].loss)
         notes.append(f"knee (farthest from the chord between the ends): {name} {cost}, loss {loss}")
+    if front.device:
+        notes.append(f"choices that device {front.device} can store")
     table = text_table([*front.costs, "loss"], rows, terminal_width())
     return "\n\n".join([table, "\n".join(map(wrapped, notes))])
 

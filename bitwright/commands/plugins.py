@@ -1,4 +1,4 @@
-"""List the solvers, cost models, significance measures and tasks that are installed."""
+"""List the solvers, cost models, significance measures, tasks and devices that are installed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import get_args
 
 from bitwright import plugins
 from bitwright.commands.shared import answer
+from bitwright.cost_models.devices import known_devices, load_device
 from bitwright.problems.formats import dump_json
 from bitwright.text import text_table
 
@@ -21,16 +22,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what is registered; nothing is imported, so a broken plug-in is listed too."""
+    """Print what is registered; nothing is imported, so a broken plug-in is listed too.
+
+    Devices are data: in JSON, those of bitwright stand among the plug-ins with their file as object.
+    """
     found = [
         (kind, name, point.value, point.dist.name if point.dist else "")
         for kind in get_args(plugins.Kind)
         for name, points in plugins.known(kind).items()
         for point in points
     ]
+    devices = [(name, load_device(name).title) for name in known_devices()]
     if options.json:
         keys = ("kind", "name", "object", "package")
-        answer(dump_json([dict(zip(keys, row, strict=True)) for row in found]))
+        rows = found + [("devices", name, f"{name}.yaml", "bitwright") for name, _ in devices]
+        answer(dump_json([dict(zip(keys, row, strict=True)) for row in rows]))
     else:
         answer(text_table(["kind", "name", "object", "package"], found))
+        answer("")
+        answer("\n".join(["devices (--device):", *(f"  {n:24}{title}" for n, title in devices)]))
     return 0

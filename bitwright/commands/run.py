@@ -28,6 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--name", help="name of the run, and of its folder, instead of the configuration's"
     )
     parser.add_argument(
+        "--device", metavar="NAME|FILE",
+        help="device instead of the configuration's: only what it can store is offered",
+    )  # fmt: skip
+    parser.add_argument(
         "--runs",
         type=Path,
         default=Path("runs"),
@@ -45,9 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the run and print its summary."""
+    from bitwright.cost_models.devices import is_device_path
     from bitwright.run_config import read_run_config
 
-    config = read_run_config(options.config, seed=options.seed, name=options.name)
+    device = options.device
+    if device is not None and is_device_path(device):
+        device = Path(device).resolve()  # from where the user stands, not from the configuration
+    config = read_run_config(options.config, seed=options.seed, name=options.name, device=device)
     if options.show_config:
         import yaml
 

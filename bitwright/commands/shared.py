@@ -35,6 +35,20 @@ def add_solving_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no messages on stderr")
 
 
+def add_device_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the device that limits the choices, and the network by which it knows layers."""
+    parser.add_argument(
+        "--device", metavar="NAME|FILE",
+        help="take only choices that this device can store, and say what each layer runs as on it: "
+             "a name that `bitwright plugins` lists, or a device file",
+    )  # fmt: skip
+    parser.add_argument(
+        "--network", type=Path, metavar="FILE",
+        help="description of the network, by which --device knows the kinds of layers (default: "
+             "network.json beside the problem, as in a run folder)",
+    )  # fmt: skip
+
+
 def add_solver_argument(parser: argparse.ArgumentParser, default: str) -> None:
     """Add the choice of one solver; `default` says in words what is taken without it."""
     parser.add_argument(
@@ -73,6 +87,17 @@ def budgets_of(options: argparse.Namespace) -> tuple[Budget, ...]:
         if names.count(name) > 1:
             raise InputError(f"budget {name!r} is given twice")
     return budgets
+
+
+def network_of(options: argparse.Namespace) -> Path | None:
+    """The file that describes the network: the one given, or that of the run folder."""
+    beside: Path = Path(options.problem).parent / "network.json"
+    given: Path | None = options.network
+    if options.device is None:
+        if given is not None:
+            raise InputError("--network needs --device")
+        return None
+    return given or (beside if beside.is_file() else None)
 
 
 def effort_of(options: argparse.Namespace) -> Effort:

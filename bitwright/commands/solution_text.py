@@ -31,7 +31,7 @@ def solution_text(
     """
     parts = []
     if solution.configuration is not None:
-        layers = _Layers(problem, solution.configuration)
+        layers = _Layers(problem, solution.configuration, solution.runs_as)
         parts.append(layers.table(solution, every_layer))
         if len(problem) > _MOST_LAYERS:
             parts.append(layers.by_precision())
@@ -44,8 +44,13 @@ def solution_text(
 class _Layers:
     """The layers of a problem under a configuration, as rows of a table."""
 
-    def __init__(self, problem: AllocationProblem, configuration: BitConfiguration) -> None:
-        self._problem, self._configuration = problem, configuration
+    def __init__(
+        self,
+        problem: AllocationProblem,
+        configuration: BitConfiguration,
+        runs_as: Mapping[str, str],
+    ) -> None:
+        self._problem, self._configuration, self._runs_as = problem, configuration, runs_as
         self._selection = problem.selection(configuration)
 
     def table(self, solution: Solution, every_layer: bool) -> str:
@@ -57,17 +62,19 @@ class _Layers:
             hidden = f"... {count - _FIRST - _LAST:,} more (--all shows them)"
             rows = [
                 *self._rows(range(_FIRST)),
-                [hidden, *[""] * (2 + len(problem.cost_names))],
+                [hidden, *[""] * (2 + bool(self._runs_as) + len(problem.cost_names))],
                 *self._rows(range(count - _LAST, count)),
             ]
+        blank = [""] * (1 + bool(self._runs_as))
         if any(problem.fixed_costs.values()):
-            rows.append(["fixed costs", "", "", *self._cells(problem.fixed_costs)])
+            rows.append(["fixed costs", *blank, "", *self._cells(problem.fixed_costs)])
         if problem.interactions:
             loss, costs = self._pairwise()
-            rows.append(["pairwise terms", "", figure(loss), *self._cells(costs)])
+            rows.append(["pairwise terms", *blank, figure(loss), *self._cells(costs)])
         totals = (figure(solution.costs[n]) for n in problem.cost_names)
-        rows.append(["total", "", figure(solution.loss), *totals])
-        head = ["layer", "bits", "loss", *problem.cost_names]
+        rows.append(["total", *blank, figure(solution.loss), *totals])
+        device = ["runs as"] if self._runs_as else []
+        head = ["layer", "bits", *device, "loss", *problem.cost_names]
         return text_table(head, rows, terminal_width())
 
     def by_precision(self) -> str:
@@ -97,7 +104,9 @@ class _Layers:
             j = int(self._selection[i])
             costs = {name: column.value(j) for name, column in problem.costs.items()}
             label, loss = problem.precision(j).label, float(problem.loss[j])
-            rows.append([problem.layers[i], label, figure(loss), *self._cells(costs)])
+            name = problem.layers[i]
+            device = [self._runs_as.get(name, "")] if self._runs_as else []
+            rows.append([name, label, *device, figure(loss), *self._cells(costs)])
         return rows
 
     def _cells(self, costs: Mapping[str, Fraction]) -> list[str]:
@@ -141,6 +150,8 @@ def certificate(solution: Solution) -> str:
     if math.isfinite(solution.gap):
         relative = f" ({relative_text(solution.relative_gap)})" if solution.gap else ""
         pairs.append(("gap", f"{figure(solution.gap)}{relative}"))
+    if solution.device:
+        pairs.append(("device", solution.device))
     pairs.append(("solver", f"{solution.solver}, {duration(solution.seconds)}"))
     return "\n".join([*lines, *(f"  {name:13}{value}" for name, value in pairs)])
 

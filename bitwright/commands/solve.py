@@ -10,11 +10,13 @@ import argparse
 from bitwright import api
 from bitwright.commands.shared import (
     EXIT_STATUS,
+    add_device_arguments,
     add_solver_argument,
     add_solving_arguments,
     answer,
     budgets_of,
     effort_of,
+    network_of,
     say_who_answered,
 )
 from bitwright.commands.solution_text import solution_text
@@ -25,12 +27,14 @@ EXAMPLES = """examples:
   bitwright solve configs/resnet18_t4.json --budget latency_ms=50%
   bitwright solve configs/resnet18_t4.json --budget size_bits=7MB --solver ilp:pulp_solver=HiGHS
   bitwright solve table.csv --budget size_bytes=1.5MB --budget latency_us=900 --json
+  bitwright solve runs/digits/problem.json --device cortex_m7_cmsis_nn --budget size_bits=50%
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_solving_arguments(parser)
+    add_device_arguments(parser)
     add_solver_argument(
         parser, f"default: {api.DEFAULT_SOLVERS[0]}, or the next that takes the problem"
     )
@@ -48,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
         solver=options.solver,
         effort=effort_of(options),
         seed=options.seed,
+        device=options.device,
+        network=network_of(options),
     )
     say_who_answered(options, api.DEFAULT_SOLVERS[0], solution.solver)
     if options.json:

@@ -23,7 +23,7 @@ FORMAT = "bitwright-costs/1"
 def tabulated(work: Work, network: NetworkDescription) -> LayerCosts:
     """All costs of the run's configuration for the candidates of a network."""
     models = [work.plugin("cost_models", section) for section in work.config.costs]
-    return tabulate(network, work.candidates_in(network), models)
+    return tabulate(network, work.candidates_in(network), models, work.device)
 
 
 def write_costs(work: Work) -> list[str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from bitwright.problems.device import Device, is_depthwise
 from bitwright.problems.errors import InputError
 from bitwright.problems.network import LayerDescription, NetworkDescription
-from bitwright.problems.precision import FLOAT_BITS, Precision
+from bitwright.problems.placing import listed
+from bitwright.problems.precision import FLOAT32, FLOAT_BITS, Precision
 from bitwright.problems.variants import HYBRID, INTEGER, matrix_shape, svd_rank, svd_variant
 from bitwright.quantization.low_rank import offered_ranks
 from bitwright.quantization.variants import is_available
@@ -23,13 +25,16 @@ def offered_precisions(
     precisions: tuple[Precision, ...],
     section: VariantsSection,
     nonlinear: Collection[str],
+    device: Device | None = None,
 ) -> Candidates:
     """The precisions that every layer may take; a pinned one only its own.
 
     A precision with a variant is offered to the layers that can take it, and `section` adds variants
     of those without (docs/variants.md). `nonlinear` names the layers that a nonlinear activation
     follows. Layers that a tie makes equal in everything are offered what all of them can take.
-    Raises `InputError` for a layer that can take nothing, and for a precision that no layer can.
+    What a `device` cannot store is not offered; a layer of which it can store nothing is left in
+    float32. Raises `InputError` for a layer that can take nothing, for a precision that no layer can,
+    for a pin that the device cannot store, and for tied layers to which it leaves nothing in common.
     """
     for precision in precisions:
         if precision.variant and not any(is_available(la, precision, nonlinear) for la in network):
@@ -37,10 +42,14 @@ def offered_precisions(
                 f"precisions: no layer of network {network.name!r} can take {precision}"
             )
     allowed = {layer.name: _allowed(layer, precisions, nonlinear) for layer in network}
+    if device is not None:
+        allowed = {layer.name: _stored(layer, allowed[layer.name], device) for layer in network}
     offered = {
         layer.name: _forms(layer, allowed[layer.name], section, nonlinear) for layer in network
     }
     _agree_in_ties(network, offered, allowed)
+    if device is not None:
+        _check_ties(network, offered, device)
     return offered
 
 
@@ -90,6 +99,44 @@ def _allowed(
         labels = ", ".join(precision.label for precision in candidates)
         raise InputError(f"layer {layer.name!r} cannot take {labels}: none is for such a layer")
     return allowed
+
+
+def _stored(
+    layer: LayerDescription, allowed: tuple[Precision, ...], device: Device
+) -> tuple[Precision, ...]:
+    """Those of the precisions that the device can store for such a layer, or else float32."""
+    storable = device.storable(layer.kind, depthwise=is_depthwise(layer))
+    stored = tuple(p for p in allowed if device.layer_runs_as(layer, p) is not None)
+    if stored:
+        return stored
+    what = f"layer {layer.name!r} (a {layer.kind})"
+    known = f"it stores {listed(storable) or 'no layers of that kind'}"
+    if layer.pinned is not None:
+        raise InputError(
+            f"{what} is pinned to {layer.pinned}, which device {device.name!r} cannot store; {known}"
+        )
+    if not layer.quantizable:
+        raise InputError(
+            f"{what} can only be left in float32, which device {device.name!r} cannot store; {known}"
+        )
+    if FLOAT32 in storable:
+        return (FLOAT32,)
+    raise InputError(
+        f"device {device.name!r} can store none of {listed(dict.fromkeys(allowed))} for {what}; {known}"
+    )
+
+
+def _check_ties(network: NetworkDescription, offered: Candidates, device: Device) -> None:
+    for tie in network.ties:
+        shared = set.intersection(*({tie.key(p) for p in offered[name]} for name in tie.layers))
+        if not shared:
+            each = "; ".join(
+                f"{name} {listed(dict.fromkeys(offered[name]))}" for name in tie.layers
+            )
+            raise InputError(
+                f"device {device.name!r} leaves tied layers (side {tie.side!r}) nothing in common: "
+                f"{each}"
+            )
 
 
 def _forms(

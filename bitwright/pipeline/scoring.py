@@ -73,8 +73,14 @@ def _bring_back(work: Work) -> None:
     """Put the folder of these settings at `significance/`, and another that stands there aside."""
     settings = work.config.identity()
     depends = ("calibration", "precisions", "variants", "pins", "seed", "threads")
+    offered = None
+    if work.device is not None:  # which decides what is measured, whatever its name or file
+        offered = {name: [p.label for p in forms] for name, forms in work.candidates.items()}
     identity = fingerprint(
-        weights=work.weights, data=work.data, **{name: settings[name] for name in depends}
+        weights=work.weights,
+        data=work.data,
+        offered=offered,
+        **{name: settings[name] for name in depends},
     )
     folder, marker = work.folder / "significance", "significance/made_with.json"
     if (work.folder / marker).exists():

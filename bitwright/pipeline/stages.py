@@ -44,11 +44,11 @@ STAGES = (
     Stage("mine", "find the critical classes", ("critical",), ("train",), mine),
     Stage(
         "score", "measure significance",
-        ("precisions", "variants", "calibration", "significance", "clean_up"),
+        ("precisions", "variants", "device", "calibration", "significance", "clean_up"),
         ("train", "read", "mine"), score,
     ),
-    Stage("problem", "tabulate costs", ("costs",), ("read", "score"), make_problem),
-    Stage("solve", "solve", ("solutions", "solver", "front", "seed"), ("problem",), solve),
+    Stage("problem", "tabulate costs", ("costs", "device"), ("read", "score"), make_problem),
+    Stage("solve", "solve", ("solutions", "solver", "front", "device", "seed"), ("problem",), solve),
     Stage("verify", "verify on the real network", ("verify", "threads"), ("train", "solve"), verify),
     Stage("draw", "draw", (), ("mine", "score", "verify"), draw),
 )  # fmt: skip

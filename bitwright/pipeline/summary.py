@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,10 @@ def _solutions(run: Path) -> str:
         loss = "-" if solution["loss"] is None else figure(solution["loss"])
         gap = "-" if solution["gap"] is None else f"{solution['gap']:.2g}"
         rows.append([path.stem, solution["status"], loss, gap, used])
+        if solution.get("runs_as"):
+            types = Counter(solution["runs_as"].values())
+            layers = ", ".join(f"{count} as {name}" for name, count in types.most_common())
+            notes.append(f"{path.stem}: layers that run on {solution['device']}: {layers}")
         if solution["explanation"]:
             notes.append(f"{path.stem}: {solution['explanation']}")
     table = text_table(["solution", "status", "loss", "gap", "budgets"], rows)

@@ -13,10 +13,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from bitwright import plugins
+from bitwright.cost_models.devices import load_device
 from bitwright.networks import TracedNetwork, pin, read_network
 from bitwright.networks.nonlinear import nonlinear_preactivations
 from bitwright.pipeline.folder import RunFolder, digest_of_file
 from bitwright.pipeline.offering import offered_precisions
+from bitwright.problems.device import Device
 from bitwright.problems.errors import InputError, MeasurementError
 from bitwright.problems.formats import read_network as read_network_file
 from bitwright.problems.formats import read_problem
@@ -100,7 +102,12 @@ class Work:
     def candidates_in(self, network: NetworkDescription) -> dict[str, tuple[Precision, ...]]:
         """The precisions that every layer of a description may take."""
         precisions, section = self.config.precisions, self.config.variants
-        return offered_precisions(network, precisions, section, self.nonlinear)
+        return offered_precisions(network, precisions, section, self.nonlinear, self.device)
+
+    @cached_property
+    def device(self) -> Device | None:
+        """The device whose choices alone are offered, if the configuration names one."""
+        return None if self.config.device is None else load_device(self.config.device)
 
     @cached_property
     def nonlinear(self) -> dict[str, str]:

@@ -178,6 +178,10 @@ class Device:
             precision = replace(precision, variant="")
         return storable.get(precision)
 
+    def layer_runs_as(self, layer: LayerDescription, precision: Precision) -> str | None:
+        """The name of the type in which a layer is computed; None where it cannot be stored."""
+        return self.runs_as(layer.kind, precision, depthwise=is_depthwise(layer))
+
     def table_precision(
         self, kind: str, precision: Precision, *, depthwise: bool = False
     ) -> Precision | None:
@@ -191,10 +195,6 @@ class Device:
             return None
         listed = self.compute_type(name).precision or precision
         return replace(listed, variant=precision.variant) if is_form(precision.variant) else listed
-
-    def stores(self, precision: Precision) -> bool:
-        """Whether layers of one kind or more may be stored in it."""
-        return self.anywhere(precision) is not None
 
     def anywhere(self, precision: Precision) -> str | None:
         """What a precision runs as where nobody knows the layer's kind; None: stored nowhere.

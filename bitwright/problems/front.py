@@ -22,6 +22,7 @@ class FrontPoint:
     costs: Mapping[str, int | float] = field(hash=False)
     loss: float
     configuration: BitConfiguration | None = None
+    runs_as: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +33,9 @@ class ParetoFront(ArrayValue):
     is an integer; `losses` has shape (P,). `configurations` is empty or has one entry per point.
     `exact`: these are all points of the true front. `epsilon`: every point of the true front is
     matched by one here that costs no more and whose loss is at most epsilon x (largest - smallest
-    loss of the front) higher; None where nothing is proved. Raises `InputError` for a dominated
-    point or a wrong order.
+    loss of the front) higher; None where nothing is proved. Where the choices were
+    limited to those of a `device`, `runs_as` says of every configuration, or of none, in which type
+    each layer is computed. Raises `InputError` for a dominated point or a wrong order.
     """
 
     problem: str
@@ -44,6 +46,8 @@ class ParetoFront(ArrayValue):
     exact: bool
     epsilon: float | None
     configurations: tuple[BitConfiguration | None, ...] = ()
+    device: str = ""
+    runs_as: tuple[Mapping[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         losses = np.array(self.losses, dtype=np.float64) + 0.0  # no -0.0: equal fronts hash equally
@@ -61,11 +65,17 @@ class ParetoFront(ArrayValue):
         object.__setattr__(self, "cost_values", values)
         object.__setattr__(self, "costs", tuple(self.costs))
         object.__setattr__(self, "configurations", tuple(self.configurations))
+        object.__setattr__(self, "runs_as", tuple(dict(types) for types in self.runs_as))
         if not self.costs:
             raise InputError("a front needs one or more costs")
         if self.configurations and len(self.configurations) != len(losses):
             raise InputError(
                 f"a front of {len(losses)} points needs as many configurations, got {len(self.configurations)}"
+            )
+        if self.runs_as and (not self.device or len(self.runs_as) != len(losses)):
+            raise InputError(
+                f"a front of {len(losses)} points needs as many runs_as and the name of the device, "
+                f"got {len(self.runs_as)} and {self.device!r}"
             )
         if not (np.isfinite(losses).all() and np.isfinite(values).all()):
             raise InputError("the costs and losses of a front must be finite")
@@ -78,7 +88,8 @@ class ParetoFront(ArrayValue):
     def __getitem__(self, index: int) -> FrontPoint:
         costs = {n: self.cost_values[index, k].item() for k, n in enumerate(self.costs)}
         configuration = self.configurations[index] if self.configurations else None
-        return FrontPoint(costs, float(self.losses[index]), configuration)
+        runs_as = self.runs_as[index] if self.runs_as else {}
+        return FrontPoint(costs, float(self.losses[index]), configuration, runs_as)
 
     def __iter__(self) -> Iterator[FrontPoint]:
         return (self[i] for i in range(len(self)))

@@ -44,7 +44,8 @@ class Solution:
 
     `configuration` is None exactly when the status is `infeasible` or `stopped`; then `loss` is
     infinite and `costs` and `slack` are empty. `lower_bound` holds for every feasible configuration
-    and is -inf where the solver proves none. `slack` is budget minus cost.
+    and is -inf where the solver proves none. `slack` is budget minus cost. Where the choices were
+    limited to those of a `device`, `runs_as` names the type in which it computes each layer.
     """
 
     problem: str
@@ -60,6 +61,8 @@ class Solution:
     seconds: float = 0.0
     seed: int = 0
     version: str = ""
+    device: str = ""
+    runs_as: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         try:
@@ -69,12 +72,19 @@ class Solution:
             raise InputError(
                 f"unknown status {self.status!r}; {nearest(str(self.status), known)}"
             ) from None
-        for name in ("costs", "budgets", "slack"):
+        for name in ("costs", "budgets", "slack", "runs_as"):
             object.__setattr__(self, name, dict(getattr(self, name)))
         if (self.configuration is None) == self.status.has_answer:
             raise InputError(
                 f"status {self.status} and configuration {self.configuration} do not go together"
             )
+        if foreign := [name for name in self.runs_as if name not in (self.configuration or ())]:
+            raise InputError(
+                f"runs_as names unknown layer {foreign[0]!r}; "
+                f"{nearest(foreign[0], self.configuration or ())}"
+            )
+        if self.runs_as and not self.device:
+            raise InputError("runs_as needs the name of the device")
         if self.configuration is not None and not math.isfinite(self.loss):
             raise InputError(f"the loss of a configuration must be finite, got {self.loss}")
         if self.configuration is None and (self.loss != math.inf or self.costs or self.slack):

@@ -47,7 +47,8 @@ def bits_from_place(place: Place) -> BitConfiguration:
 
 
 def solution_document(solution: Solution) -> dict[str, Any]:
-    """The document of a solution; figures that do not exist are null."""
+    """The document of a solution; figures that do not exist are null, and a device need not be there."""
+    placed = {"device": solution.device, "runs_as": dict(solution.runs_as)}
     bits = None if solution.configuration is None else bits_document(solution.configuration)
     return {
         "format": SOLUTION_FORMAT,
@@ -66,6 +67,7 @@ def solution_document(solution: Solution) -> dict[str, Any]:
         "seconds": round(solution.seconds, 6),
         "seed": solution.seed,
         "version": solution.version,
+        **(placed if solution.device else {}),
     }
 
 
@@ -79,8 +81,9 @@ def solution_from_document(document: Any, source: str) -> Solution:
     root.kind(SOLUTION_FORMAT)
     root.keys(
         ("format", "problem", "solver", "status", "loss", "lower_bound", "costs", "bits"),
-        ("gap", "relative_gap", "budgets", "slack", "explanation", "seconds", "seed", "version"),
-    )
+        ("gap", "relative_gap", "budgets", "slack", "explanation", "seconds", "seed", "version",
+         "device", "runs_as"),
+    )  # fmt: skip
     root["format"].choice((SOLUTION_FORMAT,))
     bits = root["bits"]
     loss, bound = root["loss"], root["lower_bound"]
@@ -101,11 +104,17 @@ def solution_from_document(document: Any, source: str) -> Solution:
             seconds=root["seconds"].real() if "seconds" in root else 0.0,
             seed=root["seed"].integer() if "seed" in root else 0,
             version=root["version"].text() if "version" in root else "",
+            device=root["device"].text() if "device" in root else "",
+            runs_as=_words(root["runs_as"]) if "runs_as" in root else {},
         )
 
 
 def _figures(place: Place) -> dict[str, int | float]:
     return {name: plain(value.exact()) for name, value in place.fields()}
+
+
+def _words(place: Place) -> dict[str, str]:
+    return {name: value.text() for name, value in place.fields()}
 
 
 def front_document(front: ParetoFront) -> dict[str, Any]:
@@ -115,6 +124,8 @@ def front_document(front: ParetoFront) -> dict[str, Any]:
         entry: dict[str, Any] = {"costs": dict(point.costs), "loss": point.loss}
         if point.configuration is not None:
             entry["bits"] = bits_document(point.configuration)
+        if point.runs_as:
+            entry["runs_as"] = dict(point.runs_as)
         points.append(entry)
     return {
         "format": FRONT_FORMAT,
@@ -123,6 +134,7 @@ def front_document(front: ParetoFront) -> dict[str, Any]:
         "solver": front.solver,
         "exact": front.exact,
         "epsilon": front.epsilon,
+        **({"device": front.device} if front.device else {}),
         "points": points,
     }
 
@@ -131,17 +143,18 @@ def front_from_document(document: Any, source: str) -> ParetoFront:
     """Read a front; raises `InputError` naming file and place."""
     root = Place(document, source)
     root.kind(FRONT_FORMAT)
-    root.keys(("format", "problem", "costs", "solver", "exact", "epsilon", "points"))
+    root.keys(("format", "problem", "costs", "solver", "exact", "epsilon", "points"), ("device",))
     root["format"].choice((FRONT_FORMAT,))
     names = tuple(p.text() for p in root["costs"].items())
-    values, losses, configurations = [], [], []
+    values, losses, configurations, runs_as = [], [], [], []
     for place in root["points"].items():
-        place.keys(("costs", "loss"), ("bits",))
+        place.keys(("costs", "loss"), ("bits", "runs_as"))
         place["costs"].keys(names)
         figures = _figures(place["costs"])
         values.append([figures[n] for n in names])
         losses.append(place["loss"].real())
         configurations.append(bits_from_place(place["bits"]) if "bits" in place else None)
+        runs_as.append(_words(place["runs_as"]) if "runs_as" in place else {})
     epsilon = root["epsilon"]
     with naming(source):
         return ParetoFront(
@@ -155,4 +168,6 @@ def front_from_document(document: Any, source: str) -> ParetoFront:
             configurations=tuple(configurations)
             if any(c is not None for c in configurations)
             else (),
+            device=root["device"].text() if "device" in root else "",
+            runs_as=tuple(runs_as) if any(runs_as) else (),
         )

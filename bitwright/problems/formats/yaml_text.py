@@ -34,7 +34,8 @@ def parse_yaml(text: str, *, plain_text: bool = False) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
-        raise InputError(f"not valid YAML: {where}{getattr(error, 'problem', error)}") from None
+        what = " ".join(str(getattr(error, "problem", error)).split())
+        raise InputError(f"not valid YAML: {where}{what}") from None
     except RecursionError:
         raise InputError("nested too deeply") from None
     except InputError:
