@@ -24,6 +24,7 @@ DOCUMENTS = (
     "docs/qat.md",
     "docs/variants.md",
     "docs/export.md",
+    "docs/cost-tables.md",
 )
 COMMANDS = ("solve", "front", "compare", "cost")
 

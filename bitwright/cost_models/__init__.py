@@ -10,6 +10,6 @@ from bitwright.cost_models.arithmetic import WeightSize as WeightSize
 from bitwright.cost_models.roofline import Roofline as Roofline
 from bitwright.cost_models.stored_size import PackedSize as PackedSize
 from bitwright.cost_models.stored_size import StoredSize as StoredSize
-from bitwright.cost_models.table import CostTable as CostTable
+from bitwright.cost_models.tables.table import CostTable as CostTable
 from bitwright.cost_models.tabulate import LayerCosts as LayerCosts
 from bitwright.cost_models.tabulate import tabulate as tabulate

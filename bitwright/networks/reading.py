@@ -11,7 +11,7 @@ from torch import nn
 
 from bitwright.networks.calls import LayerCall
 from bitwright.networks.evaluation import evaluation_mode, failures_reported
-from bitwright.networks.relations import Follower, fused_modules, module_followers
+from bitwright.networks.relations import Follower, fused_activation, fused_modules, module_followers
 from bitwright.networks.storage import with_storage
 from bitwright.networks.ties import DEFAULT_TIES, find_ties
 from bitwright.networks.trace import Trace
@@ -81,6 +81,7 @@ def describe(
         first = of_layer[0]
         is_new = not first.weights or not first.weights <= counted
         counted |= first.weights
+        fused = fused_modules(graph, [call.node for call in of_layer], follower)
         layers.append(
             LayerDescription(
                 name=first.name,
@@ -89,7 +90,8 @@ def describe(
                 macs=sum(call.macs for call in of_layer),
                 input_shape=first.input_shape,
                 output_shape=first.output_shape,
-                fused=fused_modules(graph, [call.node for call in of_layer], follower),
+                fused=fused,
+                activation=fused_activation(graph, fused, follower),
                 quantizable=first.quantizable,
                 function=first.function if first.quantizable else None,
                 **asdict(first.geometry),

@@ -45,6 +45,12 @@ def fused_modules(graph: Graph, nodes: Iterable[int], follower: Follower) -> tup
     return chains.pop() if len(chains) == 1 else ()
 
 
+def fused_activation(graph: Graph, fused: Iterable[str], follower: Follower) -> str:
+    """The kind of the activation among fused modules; empty for none."""
+    kinds = {data["module"]: data["kind"] for _, data in graph.nodes(data=True)}
+    return next((kinds[name] for name in fused if follower(name, kinds[name]) == 2), "")
+
+
 def _chain(graph: Graph, node: int, follower: Follower) -> tuple[str, ...]:
     chain: list[str] = []
     for rank in (1, 2):

@@ -39,7 +39,8 @@ class LayerDescription:
 
     `parameters` counts the weights that can be quantized (no biases, no batch norm); `macs` the
     multiply-adds of one run, summed over all calls of a shared module. Shapes include the batch.
-    `fused` names the modules that run together with the layer (batch norm, activation);
+    `fused` names the modules that run together with the layer (batch norm, activation), and
+    `activation` is the kind of that activation, such as `Hardswish`; empty for none.
     `pinned` is the one precision that the layer must take, `least` the bits that it must have on
     either side, or None. A layer that is not `quantizable` stays in float32, such as a recurrent
     module. `function` says where a function computes the layer; None for a module. The second
@@ -68,6 +69,7 @@ class LayerDescription:
     bias_parameters: int = 0
     weight_channels: int = 0
     function: FunctionCall | None = None
+    activation: str = ""
 
     def __post_init__(self) -> None:
         if not self.name:

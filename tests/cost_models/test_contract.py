@@ -8,9 +8,11 @@ from bitwright.cost_models import BitOperations, CostTable, Roofline, WeightSize
 from bitwright.cost_models.devices import load_device
 from bitwright.problems import Peak, Precision
 from bitwright.problems.costing import CostInteraction, CostSource
+from bitwright.problems.operation import operation_key
 from bitwright.testing.cost_model_contract import NETWORK, CostModelContract
 
 from .speaking import Speaking
+from .tables.boards import OPERATION, board, residual, row
 
 
 class TestBitOperations(CostModelContract):
@@ -36,6 +38,21 @@ class TestCostTable(CostModelContract):
         file = tmp_path / "table.csv"
         file.write_text("\n".join(["layer,weight_bits,activation_bits,latency_us", *rows]))
         return CostTable(file=file)
+
+
+class TestCostTableByOperation(CostModelContract):
+    """Also with every option on: estimates, end-to-end prediction and a device."""
+
+    @pytest.fixture
+    def network(self):
+        return residual()
+
+    @pytest.fixture
+    def cost_model(self, tmp_path, network):
+        rows = [row(operation_key(layer), Precision(8, 8), "1.5") for layer in network]
+        file = tmp_path / "table.csv"
+        file.write_text("\n".join(["# overhead_us: 2", "# factor_us: 1.25", OPERATION, *rows]))
+        return CostTable(file=file, interpolate=True).for_network(network, board())
 
 
 class TestRoofline(CostModelContract):

@@ -51,6 +51,8 @@ def _layer_document(layer: LayerDescription) -> dict[str, Any]:
         document["least"] = layer.least.label
     if not layer.quantizable:
         document["quantizable"] = False
+    if layer.activation:
+        document["activation"] = layer.activation
     numbers = {name: getattr(layer, name) for name in _NUMBERS}
     document |= {name: value for name, value in numbers.items() if value is not None}
     lists = {name: list(getattr(layer, name)) for name in _LISTS}
@@ -96,7 +98,10 @@ def _check_totals(root: Place) -> None:
 def _layer(place: Place) -> LayerDescription:
     place.keys(
         ("name", "kind", "parameters", "macs", "input_shape", "output_shape"),
-        ("fused", "pinned", "least", "quantizable", "function", *_NUMBERS, *_LISTS, *_SIZES),
+        (
+            *("fused", "pinned", "least", "quantizable", "function", "activation"),
+            *(*_NUMBERS, *_LISTS, *_SIZES),
+        ),
     )
     pinned = place["pinned"].value if "pinned" in place else None
     least = place["least"].value if "least" in place else None
@@ -119,6 +124,7 @@ def _layer(place: Place) -> LayerDescription:
             least=None if least is None else Precision.parse(least),
             quantizable=place["quantizable"].boolean() if "quantizable" in place else True,
             function=_function(place["function"]) if "function" in place else None,
+            activation=place["activation"].text() if "activation" in place else "",
             **numbers,
             **lists,
         )

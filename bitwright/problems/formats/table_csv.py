@@ -16,6 +16,7 @@ from bitwright.problems.exact import exact
 from bitwright.problems.formats.json_text import naming, read_text
 
 _DELIMITERS = ",;\t"
+_SHOWN = 80
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 
 
@@ -30,9 +31,9 @@ class Row:
 
     def fail(self, column: str, rule: str) -> NoReturn:
         """Raise `InputError` for the cell in a column."""
-        raise InputError(
-            f"{self.source}: line {self.line}: {column} {rule}, got {self.cells.get(column)!r}"
-        )
+        cell = self.cells.get(column) or ""
+        shown = repr(cell) if len(cell) <= _SHOWN else f"{cell[:_SHOWN]!r}... ({len(cell)} long)"
+        raise InputError(f"{self.source}: line {self.line}: {column} {rule}, got {shown}")
 
     def text(self, column: str) -> str:
         """The cell as non-empty text."""

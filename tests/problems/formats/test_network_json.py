@@ -56,6 +56,7 @@ def networks(draw):
             draw(SHAPES),
             draw(SHAPES),
             draw(st.none() | st.integers(1, 4096)),
+            activation=draw(st.sampled_from(["", "Hardswish"])),
         )
         for name in draw(st.lists(names, min_size=1, max_size=4, unique=True))
     ]

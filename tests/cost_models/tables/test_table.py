@@ -11,7 +11,7 @@ from bitwright.cost_models import CostTable
 from bitwright.problems import FLOAT32, InputError, LayerDescription, Precision
 from bitwright.problems.costing import CostModel
 
-from .resnet18 import resnet18
+from ..resnet18 import resnet18
 
 HEADER = """\
 # device: board, revision 2
@@ -136,7 +136,24 @@ BROKEN = {
     "utf-16": (PLAIN.encode("utf-16"), "not UTF-8"),
     "latin-1": (PLAIN.replace("board", "Gerät").encode("latin-1"), "not UTF-8"),
     "open quote": (HEAD + '"a,4,4,1\n', "line 2: not valid CSV"),
-    "by operation": ("op,in_channels,latency_us\nconv,3,1\n", "keyed by operation"),
+    "both keys": ("op," + HEAD + "conv,a,4,4,1\n", "put the two kinds into two files"),
+    "operation half named": (
+        "op,in_channels,weight_bits,activation_bits,latency_us\nConv2d,3,8,8,1\n",
+        "column 'out_channels' is missing; did you mean 'in_channels'",
+    ),
+    "no stride": (
+        "op,in_channels,out_channels,kernel_h,kernel_w,stride,groups,in_h,in_w,"
+        "weight_bits,activation_bits,latency_us\nConv2d,3,8,1,1,0,1,9,9,8,8,1\n",
+        "line 2: stride must be an integer from 1 to 2147483647, got 0",
+    ),
+    "far too precise": (HEAD + "a,4,4,1e-999\n", "line 2: latency_us must be below"),
+    "factor zero": ("# factor_us: 0\n" + HEAD + "a,4,4,1\n", "'factor_us' must be above 0"),
+    "overhead a word": ("# overhead_us: little\n" + HEAD + "a,4,4,1\n", "must start with a number"),
+    "change below 0": ("# change_us: -1\n" + HEAD + "a,4,4,1\n", "must not be negative"),
+    "factor of what": (
+        "# factor_us_int8: 1\n" + HEAD + "a,4,4,1\n",
+        "a precision is written like 'w4a8'",
+    ),
     "cost missing": (
         HEAD.replace("latency_us", "latency_ms") + "a,4,4,1\n",
         "column 'latency_us' is missing; did you mean 'latency_ms'",

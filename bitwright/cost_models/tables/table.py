@@ -1,0 +1,202 @@
+"""Costs looked up in a table that was measured on a device: CSV, one row per operation and precision."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from bitwright.cost_models.tables import changes, notes
+from bitwright.cost_models.tables.interpolation import LEAST_ROWS, Group, group_of
+from bitwright.cost_models.tables.lookup import Found, Rows, table_precision
+from bitwright.cost_models.tables.prediction import batch_of, read_prediction
+from bitwright.cost_models.tables.reading import read_cost_table
+from bitwright.problems.costing import Candidates, CostInteraction, CostSource
+from bitwright.problems.device import Device
+from bitwright.problems.errors import InputError
+from bitwright.problems.network import LayerDescription, NetworkDescription
+from bitwright.problems.operation import OperationKey
+from bitwright.problems.precision import Precision
+
+_DEVICE_FILES = (".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A cost that was looked up, factor and calls included, and where it comes from."""
+
+    amount: Fraction
+    source: CostSource
+
+
+class CostTable:
+    """Measured costs by layer or by operation; a row that is missing is an error, never a zero.
+
+    `cost` is the column to read and the name of the cost, unit included. `device` names a bundled
+    device, or a device file: a precision without a row of its own takes the row
+    of what it runs as there; the device of a run is asked where the option is not given. With
+    `interpolate`, operations that were not measured are estimated from those that were.
+    `end_to_end` predicts times of whole networks by the figures in the table's head, by default
+    where it has any besides the empty run; otherwise totals are sums of layers. Figures are exact.
+
+    `provenance` holds the lines `# key: value` on top of the file.
+    """
+
+    def __init__(
+        self,
+        *,
+        file: Path,
+        cost: str = "latency_us",
+        device: Path | None = None,
+        interpolate: bool = False,
+        end_to_end: bool | None = None,
+    ) -> None:
+        self.file, self.name = Path(file), cost
+        data = read_cost_table(self.file, (cost,))
+        if interpolate and not data.by_operation:
+            raise InputError(
+                f"{self.file}: interpolate needs a table keyed by operation; names of layers say "
+                "nothing of their sizes"
+            )
+        self.provenance: Mapping[str, str] = data.header
+        self.prediction = read_prediction(data, cost)
+        self.end_to_end = self.prediction.is_end_to_end if end_to_end is None else end_to_end
+        self.interpolate = interpolate
+        self.device = None if device is None else _load_device(device)
+        self.network: NetworkDescription | None = None
+        self.batch = batch_of(data)
+        self._own_device = device is not None
+        self._rows = Rows(data)
+        self._figures: dict[tuple[LayerDescription, Precision], Figure] = {}
+        self._groups: dict[tuple[OperationKey, Precision], Group] = {}
+
+    def for_network(self, network: NetworkDescription, device: Device | None) -> CostTable:
+        """The same table for one network, and for the run's device unless the option names another.
+
+        Raises `InputError` where a table by operation was measured with another batch than the
+        network's convolutions read.
+        """
+        bound = copy.copy(self)
+        bound.network, bound._figures, bound._groups = network, {}, {}
+        if not self._own_device:
+            bound.device = device
+        other = notes.other_batch(network, self.batch)
+        if self._rows.by_operation and other is not None:
+            raise InputError(
+                f"{self.file}: measured with a batch of {self.batch}, but layer {other.name!r} reads "
+                f"{other.input_shape}; describe the network with the batch of the table"
+            )
+        return bound
+
+    def cost(self, layer: LayerDescription, precision: Precision) -> Fraction:
+        """The measured cost of the layer; raises `InputError` where no row serves it."""
+        return self._figure(layer, precision).amount
+
+    def fixed_cost(self, network: NetworkDescription) -> Fraction:
+        """Of an end-to-end prediction: the empty run, and what of this network belongs to no layer."""
+        head, none = self.prediction, Fraction(0)
+        if not self.end_to_end:
+            return none
+        rest = head.rest or none
+        return (head.overhead or none) + (rest if head.network == network.name else none)
+
+    def interactions(
+        self, network: NetworkDescription, candidates: Candidates
+    ) -> Sequence[CostInteraction]:
+        """Of an end-to-end prediction: the changes of precision along the network's links."""
+        if not (self.end_to_end and self.prediction.has_changes):
+            return []
+        return changes.change_costs(network, candidates, self.prediction, self.device)
+
+    def source(self, layer: LayerDescription, precision: Precision) -> CostSource:
+        """Which row a figure comes from, what it runs as, and its spread."""
+        return self._figure(layer, precision).source
+
+    def notes(self) -> Sequence[str]:
+        """How the table was measured, what totals are, and which figures were estimated."""
+        figures = {asked: figure.source for asked, figure in self._figures.items()}
+        groups = [group.error for group in self._groups.values()]
+        return notes.notes_of(self, figures, [error for error in groups if error is not None])
+
+    def _figure(self, layer: LayerDescription, precision: Precision) -> Figure:
+        asked = (layer, precision)
+        if asked not in self._figures:
+            found = self._rows.find(layer, precision, self.device)
+            if found is not None:
+                self._figures[asked] = self._measured(layer, precision, found)
+            elif self.interpolate:
+                self._figures[asked] = self._estimated(layer, precision)
+            else:
+                raise self._rows.missing(layer, precision, self.device)
+        return self._figures[asked]
+
+    def _measured(self, layer: LayerDescription, precision: Precision, found: Found) -> Figure:
+        row = found.row
+        factor = found.calls * self._factor(row.precision, found.runs_as)
+        spread = row.spreads.get(self.name)
+        source = CostSource(
+            runs_as=self._type_name(layer, precision) or row.runs_as,
+            spread=None if spread is None else factor * Fraction(spread),
+            text=notes.source_text(found, layer, row.key, factor),
+        )
+        return Figure(factor * Fraction(row.costs[self.name]), source)
+
+    def _estimated(self, layer: LayerDescription, precision: Precision) -> Figure:
+        """An estimate among rows of the precision itself, or else of what it runs as."""
+        runs_as = table_precision(layer, precision, self.device)
+        tried = []
+        for key in self._rows.keys(layer):
+            for sought in dict.fromkeys((precision, runs_as)):
+                assert isinstance(key, OperationKey)
+                group = group_of(self._rows, key, sought, self.name)
+                tried.append(f"{key.op} at {sought}: {group.range_text()}")
+                if group.covers(key):
+                    return self._from_group(layer, key, sought, group)
+        missing = self._rows.missing(layer, precision, self.device)
+        raise InputError(
+            f"{missing}; interpolation needs {LEAST_ROWS} rows or more of this kernel, stride and "
+            f"grouping, and a size among theirs; there are {'; '.join(dict.fromkeys(tried))}"
+        )
+
+    def _from_group(
+        self, layer: LayerDescription, key: OperationKey, precision: Precision, group: Group
+    ) -> Figure:
+        self._groups[key, precision] = group
+        runs_as = table_precision(layer, precision, self.device)
+        factor = self._rows.calls(layer) * self._factor(precision, runs_as)
+        amount, error = factor * group.estimate(key), group.error
+        source = CostSource(
+            runs_as=self._type_name(layer, precision),
+            spread=None if error is None else float(amount) * error,
+            interpolated=True,
+            text=f"estimated for {key} from {len(group.keys)} rows of {precision}",
+        )
+        return Figure(amount, source)
+
+    def _factor(self, row: Precision, runs_as: Precision) -> Fraction:
+        if not self.end_to_end:
+            return Fraction(1)
+        factor = self.prediction.factor_of(row, runs_as)
+        if factor is None:
+            key = f"factor_{self.name.rpartition('_')[2]}"
+            known = ", ".join(sorted(f"{key}_{p}" for p in self.prediction.factors))
+            raise InputError(
+                f"{self.file}: the head has no factor for rows at {row}; it has {known}; "
+                f"add {key}_{row}, or {key} for all others"
+            )
+        return factor
+
+    def _type_name(self, layer: LayerDescription, precision: Precision) -> str:
+        if self.device is None:
+            return ""
+        return self.device.layer_runs_as(layer, precision) or ""
+
+
+def _load_device(option: Path) -> Device:
+    """The device of the option: a file by its ending, else a name, before which a folder may stand."""
+    from bitwright.cost_models.devices import load_device
+
+    is_file = option.suffix.lower() in _DEVICE_FILES
+    return load_device(option if is_file else option.name)
