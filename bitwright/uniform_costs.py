@@ -10,7 +10,6 @@ import numpy as np
 from bitwright.cost_models import LayerCosts, tabulate
 from bitwright.problems import AllocationProblem, Choice, Device, LayerChoices
 from bitwright.problems.costing import CostModel, CostSource, PeakModel
-from bitwright.problems.device import is_depthwise
 from bitwright.problems.exact import exact, plain
 from bitwright.problems.network import LayerDescription, NetworkDescription
 from bitwright.problems.precision import Precision
@@ -78,8 +77,7 @@ def runs_as(
     """How many layers of a configuration run as each compute type of the device."""
     counts: dict[str, int] = {}
     for layer in network:
-        precision = configuration.chosen[layer.name]
-        name = device.runs_as(layer.kind, precision, depthwise=is_depthwise(layer)) or "nothing"
+        name = device.layer_runs_as(layer, configuration.chosen[layer.name]) or "nothing"
         counts[name] = counts.get(name, 0) + 1
     return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
@@ -131,9 +129,7 @@ def _not_stored(
 ) -> str:
     """Which layers the device cannot store so, empty where it can store all."""
     refused = [
-        layer
-        for layer in network
-        if device.runs_as(layer.kind, chosen[layer.name], depthwise=is_depthwise(layer)) is None
+        layer for layer in network if device.layer_runs_as(layer, chosen[layer.name]) is None
     ]
     if not refused:
         return ""

@@ -27,7 +27,7 @@ EXAMPLES = """examples:
   bitwright cost model.onnx --bits 8 --bits 4 --json
   bitwright cost my_package.models:detector --pins first=w8a8 "head.*=>=w4a8" --ties hawq_v3
   bitwright cost configs/digits.yaml --pins
-  bitwright cost torchvision:resnet18 --device nvidia_t4 --cost roofline --precision w4a8 --per-layer
+  bitwright cost torchvision:resnet18 --device nvidia_t4 --cost roofline --per-layer
   bitwright cost model.onnx --cost size_bytes --cost board.csv --cost my_costs.py:Energy:volt=0.8
 """
 _BITS = (8, 4)

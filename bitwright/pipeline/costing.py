@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bitwright.cost_models import LayerCosts, tabulate
+from bitwright.cost_models.tables import total_spread
 from bitwright.layer_costs_plot import Bar, LayerBars
 from bitwright.pipeline.work import Work
 from bitwright.problems.costing import CostSource
@@ -78,16 +78,12 @@ def bars_of(costs: Mapping[str, Any]) -> dict[str, LayerBars]:
 
 
 def spread_of(cost: Mapping[str, Any], labels: Mapping[str, str]) -> float | None:
-    """How far a total may be off by the spreads of its figures, which are taken as independent.
+    """How far a total may be off by the spreads of its figures, for the precision of each layer.
 
-    The root of the sum of their squares, for the precision of each layer; None where none is known.
+    The root of the sum of their squares (`total_spread`); None where that of a layer is not known.
     """
-    entries = [
-        by_precision.get(labels.get(layer, ""), {})
-        for layer, by_precision in cost["layers"].items()
-    ]
-    spreads = [float(entry["spread"]) for entry in entries if "spread" in entry]
-    return math.sqrt(math.fsum(s * s for s in spreads)) if spreads else None
+    entries = [of.get(labels.get(layer, ""), {}) for layer, of in cost["layers"].items()]
+    return total_spread(entry.get("spread") for entry in entries) if entries else None
 
 
 def _source(table: LayerCosts, cost: str, layer: str, precision: Precision) -> CostSource:

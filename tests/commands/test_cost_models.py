@@ -156,7 +156,7 @@ def test_a_device_limits_and_explains(capsys):
         "--bits",
         "2",
         "--precision",
-        "w4a8",
+        "w8a8",
         "--device",
         "nvidia_t4",
     )
@@ -164,7 +164,7 @@ def test_a_device_limits_and_explains(capsys):
     assert status == 0
     assert "w2a2 is left out: device 'nvidia_t4' does not store stem (Conv2d) at w2a2" in out
     rows = [line.split() for line in out.splitlines()]
-    assert next(row for row in rows if row[:1] == ["w4a8"])[-2:] == ["int8", "4"]
+    assert next(row for row in rows if row[:1] == ["w8a8"])[-2:] == ["int8", "4"]
     assert next(row for row in rows if row[:1] == ["w4a4"])[-2:] == ["int4", "4"]
     status, out, err = run(capsys, "cost", *arguments, "--json")
     assert status == 0
@@ -172,7 +172,7 @@ def test_a_device_limits_and_explains(capsys):
         "w2a2 is left out: device 'nvidia_t4' does not store stem (Conv2d) at w2a2"
     )
     answer = json.loads(out)
-    assert set(answer["costs"]) == {"w4a4", "w4a8"}
+    assert set(answer["costs"]) == {"w4a4", "w8a8"}
     assert answer["costs"]["w4a4"] == costs_by_hand(answer, 4)
 
 

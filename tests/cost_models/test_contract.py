@@ -52,7 +52,11 @@ class TestCostTableByOperation(CostModelContract):
         rows = [row(operation_key(layer), Precision(8, 8), "1.5") for layer in network]
         file = tmp_path / "table.csv"
         file.write_text("\n".join(["# overhead_us: 2", "# factor_us: 1.25", OPERATION, *rows]))
-        return CostTable(file=file, interpolate=True).for_network(network, board())
+        return CostTable(file=file, interpolate=True)
+
+    @pytest.fixture
+    def device(self):
+        return board()
 
 
 class TestRoofline(CostModelContract):
@@ -63,6 +67,10 @@ class TestRoofline(CostModelContract):
     @pytest.fixture
     def device(self):
         return load_device("nvidia_t4")
+
+    @pytest.fixture
+    def precisions(self):
+        return (Precision(4, 4), Precision(8, 8))
 
 
 class TestSpeaking(CostModelContract):

@@ -109,10 +109,10 @@ def estimate(device: Device, layer: LayerDescription, precision: Precision) -> L
 
 
 def _runs_as(device: Device, layer: LayerDescription, precision: Precision) -> str:
-    depthwise = is_depthwise(layer)
-    name = device.runs_as(layer.kind, precision, depthwise=depthwise)
+    name = device.layer_runs_as(layer, precision)
     if name is None:
-        stored = ", ".join(str(p) for p in sorted(device.storable(layer.kind, depthwise=depthwise)))
+        storable = device.storable(layer.kind, depthwise=is_depthwise(layer))
+        stored = ", ".join(str(p) for p in sorted(storable))
         raise InputError(
             f"device {device.name!r} does not store layer {layer.name!r} ({layer.kind}) at "
             f"{precision}; such layers it stores at {stored or 'no precision'}"
