@@ -2,12 +2,13 @@
 
 Layers run one after the other, weights come from the farthest memory at every run, and activations
 lie in the nearest memory that holds the input and the output of the layer together. What comes from
-a memory passes through the next nearer one. Where that one holds the weights, or the input, of the
-layer, both are read once: one of them stays, the other streams past. Where it holds neither, the one
-is cut into tiles that fit, each read once, and the other is read again for every tile; of the two
-ways the one with less traffic is taken. An output is written once, and what lies nearest is read once
-by the compute array. So a figure is a lower bound of what a real schedule moves, which is
-what a roofline promises.
+a memory passes through the next nearer one. Where that one holds the weights, the input, or the
+output, it keeps them while the rest streams past, and everything moves once. Where it holds none of
+them, one is cut into tiles that fit, and either the input or the weights are read again for every
+tile; of these ways the one with least traffic is taken. Groups of a convolution run one after the other, each
+with its own share. What lies nearest moves once between that memory and the compute array.
+
+Overlaps of neighbouring tiles, wider partial sums and alignment are left out, and so is compression.
 """
 
 from __future__ import annotations
@@ -25,15 +26,16 @@ from bitwright.problems.variants import effective_size
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Bytes of a layer's weights, input and output; the output at the bits of the layer's input.
+    """Bytes of a layer's weights, input and output, of all its groups together.
 
-    With which bits an output is read is another layer's choice. Of a product of activations the
-    second operand is not described and counts nothing.
+    The output counts with the bits of the layer's input: with how many it is read is another layer's
+    choice. Of a product of activations the second operand is not described and counts nothing.
     """
 
     weights: int
     input: int
     output: int
+    groups: int = 1
 
     @classmethod
     def of(cls, layer: LayerDescription, precision: Precision) -> Footprint:
@@ -43,6 +45,7 @@ class Footprint:
             packed_bytes(weights, precision.weight_bits),
             packed_bytes(math.prod(layer.input_shape), precision.activation_bits),
             packed_bytes(math.prod(layer.output_shape), precision.activation_bits),
+            layer.groups or 1,
         )
 
 
@@ -55,10 +58,7 @@ def bytes_moved(footprint: Footprint, memories: Sequence[Memory]) -> tuple[int, 
             moved.append(footprint.weights)
             continue
         nearer = memories[level - 1].size_bytes if level else None
-        read = footprint.weights + footprint.input
-        if nearer is not None:
-            read = _tiled(footprint.weights, footprint.input, nearer.value)
-        moved.append(read + footprint.output)
+        moved.append(_through(footprint, None if nearer is None else nearer.value))
     return tuple(moved)
 
 
@@ -70,10 +70,15 @@ def _home(activations: int, memories: Sequence[Memory]) -> int:
     return len(memories) - 1
 
 
-def _tiled(weights: int, activations: int, room: Fraction) -> int:
-    """Bytes read where tiles of one operand stay and the other is read again for each."""
-    if not room:  # no room to keep anything: as many tiles as bytes
-        room = Fraction(1)
-    by_weights = weights + activations * max(math.ceil(weights / room), 1)
-    by_input = activations + weights * max(math.ceil(activations / room), 1)
-    return min(by_weights, by_input)
+def _through(footprint: Footprint, room: Fraction | None) -> int:
+    """Bytes that move once, or again for every tile, past a memory with so much room; None: any."""
+    weights, inputs, outputs = footprint.weights, footprint.input, footprint.output
+    if room is None:
+        return weights + inputs + outputs
+    room = max(room, Fraction(1)) * footprint.groups  # where nothing can be kept, bytes are tiles
+    of_weights, of_inputs, of_outputs = (
+        max(math.ceil(size / room), 1) for size in (weights, inputs, outputs)
+    )
+    read_inputs_again = weights + inputs * min(of_weights, of_outputs)
+    read_weights_again = inputs + weights * min(of_inputs, of_outputs)
+    return min(read_inputs_again, read_weights_again) + outputs
