@@ -23,7 +23,8 @@ COMMANDS = {
     "cost": "show the layers, ties and costs of a network",
     "compare": "set the answers of several solvers to a problem file side by side",
     "export": "write a configuration for other tools: ONNX, QONNX, TensorRT, YAML",
-    "plugins": "list the solvers, cost models, significance measures and tasks that are installed",
+    "measure": "measure what layers and networks cost on this machine, as a table",
+    "plugins": "list the solvers, cost models, measures, tasks and runtimes that are installed",
 }
 
 EXIT_INPUT = 2

@@ -1,4 +1,4 @@
-"""The registry: solvers, cost models, significance measures and tasks by name, from entry points.
+"""The registry: solvers, cost models, significance measures, tasks and runtimes, from entry points.
 
 Ours and other people's come through the same door. Names are listed without importing anything; a
 plug-in that cannot be imported spoils only its own use. `FILE.py:CLASS` names a class of a file.
@@ -19,13 +19,14 @@ from bitwright.problems.formats.json_text import naming
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-Kind = Literal["solvers", "cost_models", "significance", "tasks"]
+Kind = Literal["solvers", "cost_models", "significance", "tasks", "runtimes"]
 
 _WORDS = {
     "solvers": "solver",
     "cost_models": "cost model",
     "significance": "significance measure",
     "tasks": "task",
+    "runtimes": "runtime",
 }
 
 _METHODS = {
@@ -33,6 +34,7 @@ _METHODS = {
     "cost_models": ("cost", "peaks", "for_network"),
     "significance": ("measure",),
     "tasks": ("build_model",),
+    "runtimes": ("load",),
 }
 """What a class from a file needs one of to be taken for a plug-in of the kind."""
 

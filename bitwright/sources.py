@@ -6,7 +6,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,16 @@ _FRAMES = ((1, 3, 128, 128), (1, 3, 128, 128))
 
 @dataclass(frozen=True, eq=False)
 class SourceNetwork:
-    """A network that was read, and the pins that its source gives."""
+    """A network that was read, the pins and the device of its source, and the model with the inputs of one run.
+
+    An ONNX file gives no `model`.
+    """
 
     traced: TracedNetwork
     pins: Mapping[str, Precision | LeastPrecision] = field(default_factory=dict)
+    model: nn.Module | None = None
+    inputs: tuple[Any, ...] = ()
+    device: str | Path | None = None
 
 
 def read_source(source: str, shapes: Shapes, ties: Sequence[str] | None = None) -> SourceNetwork:
@@ -57,7 +63,25 @@ def read_source(source: str, shapes: Shapes, ties: Sequence[str] | None = None) 
     else:
         model = _from_function(where, name)
         inputs = _random(shapes or [_IMAGE])
-    return SourceNetwork(read_network(model, inputs, name, **rules))
+    return SourceNetwork(read_network(model, inputs, name, **rules), model=model, inputs=inputs)
+
+
+def with_batch(source: SourceNetwork, batch: int | None) -> SourceNetwork:
+    """The same network read with another length of the first axis of every input; None: as it is.
+
+    Raises `InputError` where an input is no tensor, or there is no model to run.
+    """
+    if batch is None:
+        return source
+    name, tensors = source.traced.description.name, source.inputs
+    if source.model is None or not all(isinstance(t, torch.Tensor) and t.ndim for t in tensors):
+        raise InputError(f"network {name!r}: a batch can be set where every input is a tensor")
+    inputs = _random([(batch, *tensor.shape[1:]) for tensor in tensors])
+    traced = read_network(source.model, inputs, name)
+    traced = replace(
+        traced, description=replace(traced.description, ties=source.traced.description.ties)
+    )
+    return replace(source, traced=traced, inputs=inputs)
 
 
 def _from_run_config(path: str, shapes: Shapes, ties: Sequence[str] | None) -> SourceNetwork:
@@ -66,13 +90,11 @@ def _from_run_config(path: str, shapes: Shapes, ties: Sequence[str] | None) -> S
 
     config = read_run_config(path)
     task = plugins.create("tasks", config.task.name, config.task.options)
-    traced = read_network(
-        _seeded(task.build_model),
-        _random(shapes) if shapes else task.example_inputs(),
-        config.name,
-        ties=config.ties if ties is None else ties,
-    )
-    return SourceNetwork(traced, config.pins)
+    model = _seeded(task.build_model)
+    inputs = _random(shapes) if shapes else task.example_inputs()
+    rules = config.ties if ties is None else ties
+    traced = read_network(model, inputs, config.name, ties=rules)
+    return SourceNetwork(traced, config.pins, model, inputs, config.device)
 
 
 def _from_torchvision(name: str, shapes: Shapes) -> tuple[nn.Module, tuple[Any, ...]]:

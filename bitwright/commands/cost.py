@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bitwright.commands.shared import add_plot_argument, answer, check_plot, draw, say
+from bitwright.commands.shared import add_plot_argument, answer, check_plot, draw, say, shape
 from bitwright.problems.errors import InputError
 from bitwright.problems.formats import dump_json, network_document
 from bitwright.problems.network import NetworkDescription
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run configuration, ONNX file, torchvision:NAME or module.path:function",
     )  # fmt: skip
     parser.add_argument(
-        "--input", action="append", default=[], type=_shape, metavar="N,C,H,W",
+        "--input", action="append", default=[], type=shape, metavar="N,C,H,W",
         help="shape of an input, batch included (default: the source's own, or 1,3,224,224); once "
              "per input",
     )  # fmt: skip
@@ -88,7 +88,7 @@ def _add_cost_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", metavar="NAME",
         help="device by name or file: costs are those on it, and precisions that it does not store "
-             "are left out",
+             "are left out (default: the run configuration's)",
     )  # fmt: skip
     parser.add_argument(
         "--per-layer", action="store_true", help="show the costs of every layer, too"
@@ -109,9 +109,10 @@ def run(options: argparse.Namespace) -> int:
     from bitwright.sources import read_source
     from bitwright.uniform_costs import uniform_configurations
 
-    device = load_device(options.device) if options.device else None
     models = [_model(text) for text in options.cost or _MODELS]
     source = read_source(options.source, options.input, options.ties)
+    named = options.device or source.device
+    device = load_device(named) if named else None
     network = pin(source.traced.description, {**source.pins, **given})
     made, left_out = uniform_configurations(
         network, uniform, models, device, pinned=options.pins is not None
@@ -217,15 +218,6 @@ def _save(options: argparse.Namespace, figure: Any, path: Path) -> None:
 
     save(figure, path)
     say(options, f"drawn: {path}")
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() and int(part) for part in parts):
-        raise argparse.ArgumentTypeError(
-            f"a shape is written like 1,3,224,224, in numbers above 0, got {text!r}"
-        )
-    return tuple(int(part) for part in parts)
 
 
 def _pin(text: str) -> tuple[str, Precision | LeastPrecision]:

@@ -50,6 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --to qdq: round outputs of 8-bit convolutions that are not quantized anyway to 8 "
              "bits, so that ONNX Runtime runs them in integers; the run did not measure that",
     )  # fmt: skip
+    parser.add_argument(
+        "--widen", action="store_true",
+        help="with --to qdq: store codes of fewer than 8 bits in 8, so that ONNX Runtime runs these "
+             "layers in integers, too; the file is larger",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
     parser.add_argument("--quiet", action="store_true", help="no messages on stderr")
 
@@ -72,7 +77,13 @@ def run(options: argparse.Namespace) -> int:
         weights=options.weights,
         seed=options.seed,
     )
-    document = export(chosen, options.to, options.out, integer_outputs=options.integer_outputs)
+    document = export(
+        chosen,
+        options.to,
+        options.out,
+        integer_outputs=options.integer_outputs,
+        widen=options.widen,
+    )
     answer(dump_json(document) if options.json else export_text(document))
     return 0
 

@@ -79,6 +79,16 @@ def at_least_one(text: str) -> int:
     return int(text)
 
 
+def shape(text: str) -> tuple[int, ...]:
+    """A shape as it is written on the command line: 1,3,224,224."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError(
+            f"a shape is written like 1,3,224,224, in numbers above 0, got {text!r}"
+        )
+    return tuple(int(part) for part in parts)
+
+
 def budgets_of(options: argparse.Namespace) -> tuple[Budget, ...]:
     """The budgets given on the command line; one per cost."""
     budgets = tuple(Budget.parse(text) for text in options.budget)

@@ -201,14 +201,16 @@ def _front(work: Work) -> list[tuple[str, BitConfiguration]]:
 
 
 def export(
-    chosen: Chosen, target: str, out: Path, *, integer_outputs: bool = False
+    chosen: Chosen, target: str, out: Path, *, integer_outputs: bool = False, widen: bool = False
 ) -> dict[str, Any]:
     """Write the configuration for another tool; returns what was written (`bitwright-export/1`).
 
-    `integer_outputs` is for `qdq`: see `export_qdq`; the batches are those of the calibration.
+    `integer_outputs` and `widen` are for `qdq`: see `export_qdq`; the batches are those of the
+    calibration.
     """
-    if integer_outputs and target != "qdq":
-        raise InputError(f"--integer-outputs goes with --to qdq, not with --to {target}")
+    for option, given in (("integer-outputs", integer_outputs), ("widen", widen)):
+        if given and target != "qdq":
+            raise InputError(f"--{option} goes with --to qdq, not with --to {target}")
     if target in NEEDS_MODEL and chosen.work is None:
         raise InputError(
             f"--to {target} needs the network and its weights: give the run folder, or a solution "
@@ -241,10 +243,12 @@ def export(
                 "them as the ONNX file has them"
             ]
         return document
-    return document | _with_model(chosen, target, out, integer_outputs)
+    return document | _with_model(chosen, target, out, integer_outputs, widen)
 
 
-def _with_model(chosen: Chosen, target: str, out: Path, integer_outputs: bool) -> dict[str, Any]:
+def _with_model(
+    chosen: Chosen, target: str, out: Path, integer_outputs: bool, widen: bool
+) -> dict[str, Any]:
     model, inputs = chosen.model()
     document: dict[str, Any] = {"weights": chosen.weights}
     if target == "ort-overrides":
@@ -269,7 +273,7 @@ def _with_model(chosen: Chosen, target: str, out: Path, integer_outputs: bool) -
         return document | _described(overrides.float_model) | {"files": [str(out), str(beside)]}
     if target == "qdq":
         batches = chosen.work.calibration_inputs() if integer_outputs and chosen.work else None
-        made = export_qdq(model, inputs, output_batches=batches)
+        made = export_qdq(model, inputs, output_batches=batches, widen=widen)
     else:
         made = export_qonnx(model, inputs)
     made.write(out)

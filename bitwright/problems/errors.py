@@ -31,6 +31,7 @@ _EXTRAS = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",
+    "openvino": "openvino",
     "qonnx": "qonnx",
     "dask": "cluster",
     "distributed": "cluster",

@@ -43,8 +43,8 @@ class Roofline:
     Latency is the longest that the compute array or any memory is busy, and the device's overhead of
     a layer. Energy is that of the operations and of the bytes moved, per memory (the accounting of
     Eyeriss, Chen et al., ISCA 2016). `device` is a name or a device file; without it the run's device
-    is taken. `cost` is the quantity with its unit. Both are bounds from below: no figure is
-    invented, what a device file leaves out raises `InputError`.
+    is taken. `cost` is the quantity with its unit. Nothing waits for anything else, so that real times
+    are longer. No figure is invented: one that the device file leaves out raises `InputError`.
     """
 
     def __init__(self, *, device: DeviceName | None = None, cost: str = "latency_us") -> None:

@@ -6,6 +6,7 @@ float32, with weights that are decoded in every run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from bitwright.quantization.export.types import integer_type, raw_bytes
 from bitwright.quantization.grids import QuantizationGrid, affine_grid
 
 _BITS = 8
+_BOUNDING = ("Relu", "Clip")
 
 
 def add_output_grids(
@@ -28,19 +30,26 @@ def add_output_grids(
     calls: Sequence[LayerNode],
     parts: NetworkParts,
     batches: Iterable[tuple[Any, ...]],
+    least_bits: int = 0,
 ) -> int:
-    """Round what 8-bit convolutions give, after a ReLU that alone reads it, over its range on batches.
+    """Round what 8-bit convolutions give over its range on batches, after a ReLU or ReLU6 behind them.
 
-    Outputs that are only quantized anyway are left alone. Returns how many grids were added.
+    Codes are stored in types of `least_bits` or more. Outputs that are only quantized anyway are
+    left alone. Returns how many grids were added.
     """
-    eligible = [c for c in calls if c.node.op_type == "Conv" and _is_eight(parts.layers[c.layer])]
+    eligible = [
+        call
+        for call in calls
+        if call.node.op_type == "Conv" and _is_eight(parts.layers[call.layer], least_bits)
+    ]
     ranges = _ranges(parts.model, {call.layer for call in eligible}, batches)
     added = 0
     for call in eligible:
         node, low, high = call.node, *ranges[call.layer]
         readers = _readers(graph, node)
-        if len(readers) == 1 and readers[0].op_type == "Relu":
-            node, low = readers[0], low.clamp(min=0)
+        if len(readers) == 1 and readers[0].op_type in _BOUNDING:
+            node = readers[0]
+            low, high = (end.clamp(*_bounds(graph, node)) for end in (low, high))
             readers = _readers(graph, node)
         if readers and all(reader.op_type == "QuantizeLinear" for reader in readers):
             continue
@@ -49,10 +58,11 @@ def add_output_grids(
     return added
 
 
-def _is_eight(part: LayerParts) -> bool:
+def _is_eight(part: LayerParts, least_bits: int) -> bool:
     return all(
         isinstance(side, CodedWeight | QuantizationGrid)
-        and integer_type(side.quant_min, side.quant_max, part.name).bits == _BITS
+        and integer_type(side.quant_min, side.quant_max, part.name, least_bits=least_bits).bits
+        == _BITS
         for side in (part.weight, part.input)
     )
 
@@ -82,6 +92,19 @@ def _ranges(
     if missing := [name for name in layers if name not in found]:
         raise MeasurementError(f"layer {missing[0]!r} did not run on any batch")
     return found
+
+
+def _bounds(graph: Graph, node: Any) -> tuple[float, float]:
+    """Between what a ReLU keeps its values, or a Clip whose bounds are constants."""
+    if node.op_type == "Relu":
+        return 0.0, math.inf
+    constants = {n.output[0]: n.attribute[0].t for n in graph.nodes if n.op_type == "Constant"}
+    known = [constants.get(name) for name in (*node.input[1:], "", "")]
+    low, high = (
+        default if tensor is None else float(graph.onnx.numpy_helper.to_array(tensor))
+        for tensor, default in zip(known[:2], (-math.inf, math.inf), strict=True)
+    )
+    return low, high
 
 
 def _readers(graph: Graph, node: Any) -> list[Any]:

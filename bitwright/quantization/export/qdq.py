@@ -31,6 +31,9 @@ from bitwright.quantization.export.surgery import Surgery
 from bitwright.quantization.export.types import code_bits, integer_type
 from bitwright.quantization.grids import QuantizationGrid
 
+WIDENED_BITS = 8
+"""The narrowest type in which runtimes on processors compute."""
+
 
 def export_qdq(
     model: nn.Module,
@@ -38,6 +41,7 @@ def export_qdq(
     *,
     dynamic_batch: bool = True,
     output_batches: Iterable[tuple[Any, ...]] | None = None,
+    widen: bool = False,
 ) -> Export:
     """A quantized model as ONNX in the QDQ form, in evaluation mode; `inputs` are for one run.
 
@@ -54,22 +58,24 @@ def export_qdq(
     With `output_batches`, convolutions in 8 bits on both sides round their outputs to 8 bits as
     well, over the range that these batches show, where their result is not quantized anyway (in
     front of a residual addition): ONNX Runtime then computes them in integers, and much faster, but
-    this rounding is not part of the model. Raises `InputError` for more than 16 bits and for what
+    this rounding is not part of the model. `widen` stores codes of fewer than 8 bits in 8, for the
+    same reason: narrower ones are decoded in every run, and the layer computes in float32. Raises `InputError` for more than 16 bits and for what
     `take_apart` refuses, `MeasurementError` where torch cannot export the model.
     """
     parts = take_apart(model, inputs)
-    opset = max((opset_of(part) for part in parts.layers.values()), default=LOWEST_OPSET)
+    least = WIDENED_BITS if widen else 0
+    opset = max((opset_of(part, least) for part in parts.layers.values()), default=LOWEST_OPSET)
     graph = float_graph(parts.model, parts.inputs, opset=opset, dynamic_batch=dynamic_batch)
-    surgery = Surgery(graph)
+    surgery = Surgery(graph, least)
     calls = calls_of(graph, parts)
     for call in calls:
         surgery.quantize(call, parts.layers[call.layer])
     for mark in marks_in(graph):
         surgery.round_output(mark, parts.outputs[mark.layer])
-    stored = {name: _stored(part) for name, part in parts.layers.items()}
+    stored = {name: _stored(part, least) for name, part in parts.layers.items()}
     notes = _notes(parts, stored)
     if output_batches is not None:
-        added = add_output_grids(graph, calls, parts, output_batches)
+        added = add_output_grids(graph, calls, parts, output_batches, least)
         notes.append(
             f"{added} outputs of convolutions rounded to 8 bits, which the model does not do"
         )
@@ -108,14 +114,14 @@ def _notes(parts: NetworkParts, stored: Mapping[str, Stored]) -> list[str]:
     return lines
 
 
-def opset_of(part: LayerParts) -> int:
-    """The first opset that has the types of the layer's codes."""
+def opset_of(part: LayerParts, least_bits: int = 0) -> int:
+    """The first opset that has the types of the layer's codes, of `least_bits` or more."""
     codes = [part.weight, part.input, part.output]
     if isinstance(part.weight, FactoredWeight):
         codes += [part.weight.left]
     return max(
         (
-            integer_type(side.quant_min, side.quant_max, part.name).opset
+            integer_type(side.quant_min, side.quant_max, part.name, least_bits=least_bits).opset
             for side in codes
             if isinstance(side, CodedWeight | QuantizationGrid)
         ),
@@ -123,12 +129,13 @@ def opset_of(part: LayerParts) -> int:
     )
 
 
-def _stored(part: LayerParts) -> Stored:
+def _stored(part: LayerParts, least_bits: int) -> Stored:
     def side(value: Any) -> tuple[int, str]:
         if isinstance(value, FactoredWeight):
             value = value.left
         if isinstance(value, CodedWeight | QuantizationGrid):
-            kind = integer_type(value.quant_min, value.quant_max, part.name)
+            low, high = value.quant_min, value.quant_max
+            kind = integer_type(low, high, part.name, least_bits=least_bits)
             return code_bits(value.quant_min, value.quant_max), kind.label
         if isinstance(value, DynamicRange):
             return DYNAMIC_BITS, "uint8"

@@ -13,15 +13,19 @@ from bitwright.quantization.export.codes import CodedWeight, FactoredWeight
 from bitwright.quantization.export.graph import Graph, LayerNode
 from bitwright.quantization.export.marks import Mark
 from bitwright.quantization.export.parts import DynamicRange, LayerParts
-from bitwright.quantization.export.types import integer_type, raw_bytes
+from bitwright.quantization.export.types import IntegerType, integer_type, raw_bytes
 from bitwright.quantization.grids import QuantizationGrid
 
 
 @dataclass
 class Surgery:
-    """The graph being quantized, with what its layers share so far."""
+    """The graph being quantized, with what its layers share so far.
+
+    Codes are stored in types of `least_bits` or more.
+    """
 
     graph: Graph
+    least_bits: int = 0
     shared: Shared = field(default_factory=dict)
 
     def quantize(self, call: LayerNode, part: LayerParts) -> None:
@@ -71,7 +75,7 @@ class Surgery:
     ) -> tuple[list[Any], str]:
         """Nodes that round a tensor to a grid, and the tensor that comes out."""
         graph, types = self.graph, self.graph.onnx.TensorProto
-        kind = integer_type(grid.quant_min, grid.quant_max, layer)
+        kind = self._type_of(grid, layer)
         scale = np.float32(grid.scale.detach().cpu().item())
         zero_point = np.array([int(grid.zero_point)])
         grid_names = [f"{stem}_scale", f"{stem}_zero_point"]
@@ -79,15 +83,34 @@ class Surgery:
             graph.scalar(grid_names[0], scale.tobytes(), types.FLOAT),
             graph.scalar(grid_names[1], raw_bytes(zero_point, kind), getattr(types, kind.name)),
         ]
-        if kind.bits < 8 or (grid.quant_min, grid.quant_max) != (kind.low, kind.high):
-            levels = np.array([grid.quant_min, grid.quant_max]) - zero_point
+        bounds, codes = (grid.quant_min, grid.quant_max), f"{stem}_codes"
+        if self.least_bits and bounds != (kind.low, kind.high):
+            added.append(graph.node("QuantizeLinear", [source, *grid_names], f"{codes}_wide"))
+            added += self._clipped_codes(codes, bounds, kind)
+            added.append(graph.node("DequantizeLinear", [codes, *grid_names], f"{stem}_quantized"))
+            return added, f"{stem}_quantized"
+        if kind.bits < 8 or bounds != (kind.low, kind.high):
+            levels = np.array(bounds) - zero_point
             added += self._clipped(stem, source, *(levels.astype(np.float32) * scale))
             source = f"{stem}_clipped"
         added += [
-            graph.node("QuantizeLinear", [source, *grid_names], f"{stem}_codes"),
-            graph.node("DequantizeLinear", [f"{stem}_codes", *grid_names], f"{stem}_quantized"),
+            graph.node("QuantizeLinear", [source, *grid_names], codes),
+            graph.node("DequantizeLinear", [codes, *grid_names], f"{stem}_quantized"),
         ]
         return added, f"{stem}_quantized"
+
+    def _type_of(self, side: QuantizationGrid | CodedWeight, layer: str) -> IntegerType:
+        return integer_type(side.quant_min, side.quant_max, layer, least_bits=self.least_bits)
+
+    def _clipped_codes(self, codes: str, bounds: tuple[int, int], kind: IntegerType) -> list[Any]:
+        """Nodes that clip codes in a wider type, so that convolutions still give and take codes."""
+        graph, names = self.graph, [f"{codes}_low", f"{codes}_high"]
+        onnx_type = getattr(graph.onnx.TensorProto, kind.name)
+        constants = [
+            graph.scalar(name, raw_bytes(np.array([bound]), kind), onnx_type)
+            for name, bound in zip(names, bounds, strict=True)
+        ]
+        return [*constants, graph.node("Clip", [f"{codes}_wide", *names], codes)]
 
     def _dynamic_pair(self, stem: str, source: str) -> tuple[list[Any], str]:
         """The same over the tensor's own extremes."""
@@ -113,7 +136,7 @@ class Surgery:
         ONNX Runtime (1.31) otherwise joins layer and codes into integer operators that exist for 8
         bits only: it then fails to load the model or, with 16 bits, computes something else.
         """
-        kinds = [integer_type(g.quant_min, g.quant_max, call.layer) for g in (weight, grid)]
+        kinds = [self._type_of(side, call.layer) for side in (weight, grid)]
         if kinds[1].bits == 8 and kinds[0].bits != 2:
             return
         graph, types = self.graph, self.graph.onnx.TensorProto
@@ -125,7 +148,7 @@ class Surgery:
 
     def _decode_weight(self, call: LayerNode, weight: CodedWeight, stem: str) -> None:
         """Let the layer read codes, decoded; they are stored at its first call."""
-        turned = call.transpose is not None and _can_turn(weight, call.layer)
+        turned = call.transpose is not None and self._can_turn(weight, call.layer)
         reader = call.node if call.transpose is None or turned else call.transpose
         output = self._decoded(stem, weight.transposed if turned else weight, call, reader)
         reader.input[1 if reader is call.node else 0] = output
@@ -133,7 +156,7 @@ class Surgery:
     def _multiply_first(self, call: LayerNode, right: CodedWeight) -> None:
         """Let the layer read the product of its input and its right factor."""
         graph, node, stem = self.graph, call.node, f"{call.layer}.weight_right"
-        if _can_turn(right, call.layer):
+        if self._can_turn(right, call.layer):
             factor = self._decoded(stem, right.transposed, call, node)
         else:
             turn = graph.node(
@@ -152,7 +175,7 @@ class Surgery:
         key = ("weight", stem)
         if key in self.shared:
             return self.shared[key]
-        graph, kind = self.graph, integer_type(weight.quant_min, weight.quant_max, call.layer)
+        graph, kind = self.graph, self._type_of(weight, call.layer)
         onnx_type = getattr(graph.onnx.TensorProto, kind.name)
         if stem == f"{call.layer}.weight":
             graph.drop_initializer(call.weight)
@@ -169,11 +192,10 @@ class Surgery:
         self.shared[key] = f"{stem}_dequantized"
         return self.shared[key]
 
+    def _can_turn(self, weight: CodedWeight, layer: str) -> bool:
+        """Whether a product may read the codes as it wants them.
 
-def _can_turn(weight: CodedWeight, layer: str) -> bool:
-    """Whether a product may read the codes as it wants them.
-
-    Not so 2-bit ones, which ONNX Runtime (1.31) would join with the product into a MatMulNBits that
-    computes something else.
-    """
-    return integer_type(weight.quant_min, weight.quant_max, layer).bits != 2
+        Not so 2-bit ones, which ONNX Runtime (1.31) would join with the product into a MatMulNBits
+        that computes something else.
+        """
+        return self._type_of(weight, layer).bits != 2

@@ -36,10 +36,10 @@ SIGNED = {
 }
 
 
-def integer_type(quant_min: int, quant_max: int, layer: str) -> IntegerType:
-    """The narrowest type that holds the codes; raises `InputError` above 16 bits."""
+def integer_type(quant_min: int, quant_max: int, layer: str, *, least_bits: int = 0) -> IntegerType:
+    """The narrowest type of `least_bits` or more that holds the codes; `InputError` above 16 bits."""
     for known in (UNSIGNED if quant_min >= 0 else SIGNED).values():
-        if known.low <= quant_min and quant_max <= known.high:
+        if known.bits >= least_bits and known.low <= quant_min and quant_max <= known.high:
             return known
     raise InputError(
         f"layer {layer!r}: codes from {quant_min} to {quant_max} take {code_bits(quant_min, quant_max)} "
