@@ -27,18 +27,17 @@ def change_costs(
     Every link whose ends compute on activations of different types pays `change` and, for each of
     its elements, `change_per_element`. Where several links meet in one input, as behind a residual
     addition, or leave one output, each pays for itself: pairs cannot say that a runtime converts a
-    shared tensor once, so the total is from above. A link from a layer to itself has one type at
-    both ends and pays nothing. Links of both directions between two layers are added up.
+    shared tensor once, so the total is from above. Links of both directions between two layers are
+    added up.
     """
     amounts: dict[tuple[str, str], Fraction] = {}
     per_change = prediction.change or Fraction(0)
     per_element = prediction.change_per_element or Fraction(0)
     for link in network.links:
-        if link.source != link.target:
-            pair, turned = (link.source, link.target), (link.target, link.source)
-            pair = turned if turned in amounts else pair
-            paid = per_change + per_element * link.elements
-            amounts[pair] = amounts.get(pair, Fraction(0)) + paid
+        pair, turned = (link.source, link.target), (link.target, link.source)
+        pair = turned if turned in amounts else pair
+        paid = per_change + per_element * link.elements
+        amounts[pair] = amounts.get(pair, Fraction(0)) + paid
     layers = {layer.name: layer for layer in network}
     types = {
         name: [_activation_type(table_precision(layers[name], p, device)) for p in candidates[name]]

@@ -1,8 +1,9 @@
 """Estimates between measured operations: only on request, and marked.
 
 Rows serve one another only where they differ in size alone: same kind of operation with the same
-activation, same kernel and stride, all depthwise or all in one group or all in several, and the same
-precision, so that no figure crosses from one compute type into another. Their costs are fitted as
+activation, same kernel and stride, all depthwise or all in one group or all in several, the same
+precision, and measured as the same type. So no figure crosses from one compute type into another.
+Their costs are fitted as
 
     log cost = a + b log multiply-adds + c log elements            (least squares, least norm)
 
@@ -14,6 +15,7 @@ An operation outside the range of the rows, or with fewer than four of them, is 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -33,10 +35,14 @@ _DIGITS = 4
 
 @dataclass(frozen=True)
 class Group:
-    """Rows that differ in size alone: `keys` (N,), `amounts` (N,) in the unit of the cost."""
+    """Rows that differ in size alone: `keys` (N,), `amounts` (N,) in the unit of the cost.
+
+    `runs_as` is the type that all of them were measured as; empty where the table does not say.
+    """
 
     keys: tuple[OperationKey, ...]
     amounts: tuple[Fraction, ...]
+    runs_as: str = ""
 
     @cached_property
     def _sizes(self) -> NDArray[np.float64]:
@@ -85,16 +91,28 @@ class Group:
 _AXES = ("multiply-adds", "elements")
 
 
-def group_of(rows: Rows, key: OperationKey, precision: Precision, cost: str) -> Group:
-    """The rows that an operation may be estimated from; a cost of 0 has no logarithm and is no such row."""
+def group_of(
+    rows: Rows, key: OperationKey, precision: Precision, cost: str, runs_as: str = ""
+) -> Group:
+    """The rows that an operation may be estimated from, all measured as one type.
+
+    Where rows of the precision ran as several types, those of `runs_as` count, else the most frequent.
+    A cost of 0 has no logarithm and is no such row.
+    """
     like = _likeness(key)
     found = {
-        other: of[precision].costs[cost]
+        other: of[precision]
         for other, of in rows.by_key.items()
         if isinstance(other, OperationKey) and precision in of and _likeness(other) == like
     }
-    kept = {other: exact(amount) for other, amount in found.items() if amount}
-    return Group(tuple(kept), tuple(kept.values()))
+    types = Counter(row.runs_as for row in found.values())
+    ran_as = runs_as if runs_as in types else max(sorted(types), key=types.__getitem__, default="")
+    kept = {
+        other: exact(row.costs[cost])
+        for other, row in found.items()
+        if row.runs_as == ran_as and row.costs[cost]
+    }
+    return Group(tuple(kept), tuple(kept.values()), ran_as)
 
 
 def _likeness(key: OperationKey) -> tuple[object, ...]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 from bitwright.cost_models.tables.reading import CostData
 from bitwright.cost_models.tables.rows import CostRow
+from bitwright.problems.costing import CostSource
 from bitwright.problems.device import Device, is_depthwise
 from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.network import LayerDescription
@@ -34,6 +36,15 @@ class Found:
     runs_as: Precision
     calls: int = 1
     without_activation: bool = False
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A cost as it is charged, factor and calls included; `found` is None where it is estimated."""
+
+    amount: Fraction
+    source: CostSource
+    found: Found | None = None
 
 
 class Rows:

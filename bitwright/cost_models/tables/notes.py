@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from bitwright.cost_models.tables.lookup import Found, Key
-from bitwright.problems.costing import CostSource
+from bitwright.cost_models.tables.lookup import Figure, Found, Key
+from bitwright.problems.device import Device
 from bitwright.problems.exact import Number
 from bitwright.problems.network import LayerDescription, NetworkDescription
 from bitwright.problems.precision import Precision
@@ -16,7 +16,7 @@ from bitwright.problems.precision import Precision
 if TYPE_CHECKING:
     from bitwright.cost_models.tables.table import CostTable
 
-Sources = Mapping[tuple[LayerDescription, Precision], CostSource]
+Figures = Mapping[tuple[LayerDescription, Precision], Figure]
 _ABSORBED = ("ReLU", "ReLU6", "Hardtanh")
 """Clippings, which integer kernels and fused float kernels do on the way out."""
 _SHOWN = 8
@@ -43,13 +43,17 @@ def source_text(found: Found, layer: LayerDescription, key: Key, factor: Fractio
     parts = [f"row {key} at {row.precision}"]
     if row.runs_as:
         parts.append(f"measured as {row.runs_as}")
-    if found.without_activation and layer.activation not in _ABSORBED:
+    if _is_without_activation(found, layer):
         parts.append(f"measured without {layer.activation}")
     if found.calls > 1:
         parts.append(f"{found.calls} calls")
     if factor != found.calls:
         parts.append(f"times {float(factor / found.calls):.4g}")
     return ", ".join(parts)
+
+
+def _is_without_activation(found: Found, layer: LayerDescription) -> bool:
+    return found.without_activation and layer.activation not in _ABSORBED
 
 
 def other_batch(network: NetworkDescription, batch: int | None) -> LayerDescription | None:
@@ -63,20 +67,18 @@ def other_batch(network: NetworkDescription, batch: int | None) -> LayerDescript
     return None
 
 
-def notes_of(table: CostTable, sources: Sources, errors: Sequence[float]) -> list[str]:
+def notes_of(table: CostTable, figures: Figures, errors: Sequence[float]) -> list[str]:
     """All notes, those on figures for what has been asked so far; `errors` are those of estimates."""
-    found = [_measured_how(table), *_totals(table), *_network_notes(table)]
+    said = [_measured_how(table), *_totals(table), *_network_notes(table)]
     if table.device is not None:
-        found.append(
-            f"device {table.device.name}: a precision without a row takes that of what it runs as"
-        )
-    found += _unmeasured_activations(sources) + _estimates(sources, errors)
-    return found + _spreads(table, sources)
+        said += _on_device(table.device, figures)
+    said += _unmeasured_activations(figures) + _estimates(figures, errors)
+    return said + _spreads(table, figures)
 
 
 def _measured_how(table: CostTable) -> str:
     head = table.provenance
-    said = [head[key] for key in ("device", "runtime", "date") if head.get(key)]
+    said = [head[key] for key in ("device", "runtime", "date", "compute") if head.get(key)]
     said += [
         f"{key} {head[key]}" for key in ("threads", "batch", "repeats", "spread") if head.get(key)
     ]
@@ -109,7 +111,7 @@ def _totals(table: CostTable) -> list[str]:
     text = f"totals of {table.name} predict end-to-end figures in {unit}: {'; '.join(parts)}"
     error = table.provenance.get("prediction_error")
     return [
-        text + (f"; calibrated on {head.network}" if head.network else ""),
+        text + (f"; measured on {head.network}" if head.network and head.is_end_to_end else ""),
         *([f"measured and predicted differ by {error}"] if error else []),
     ]
 
@@ -119,7 +121,7 @@ def _network_notes(table: CostTable) -> list[str]:
     if network is None:
         return []
     if table.end_to_end and head.rest:
-        if head.network == network.name:
+        if table.is_of(network):
             found.append(f"with {float(head.rest):g} that belong to no layer of {network.name}")
         else:
             found.append(
@@ -137,17 +139,32 @@ def _network_notes(table: CostTable) -> list[str]:
     return found
 
 
-def _unmeasured_activations(sources: Sources) -> list[str]:
+def _on_device(device: Device, figures: Figures) -> list[str]:
+    """Which row serves, and whose rows say another type than the device."""
+    types = {compute.name for compute in device.compute_types}
+    other = [
+        f"{layer.name} at {p} ({figure.found.row.runs_as})"
+        for (layer, p), figure in figures.items()
+        if figure.found is not None
+        and figure.found.row.runs_as in types - {device.layer_runs_as(layer, p)}
+    ]
+    rule = f"device {device.name}: a precision without a row takes that of what it runs as"
+    return [rule, f"measured as another type than the device says: {_listed(other)}"][
+        : 1 + bool(other)
+    ]
+
+
+def _unmeasured_activations(figures: Figures) -> list[str]:
     names = [
-        layer.name for (layer, _), source in sources.items() if "measured without" in source.text
+        layer.name
+        for (layer, _), figure in figures.items()
+        if figure.found is not None and _is_without_activation(figure.found, layer)
     ]
     return [f"measured without the activation behind them: {_listed(names)}"] if names else []
 
 
-def _estimates(sources: Sources, errors: Sequence[float]) -> list[str]:
-    asked = [
-        f"{layer.name} at {p}" for (layer, p), source in sources.items() if source.interpolated
-    ]
+def _estimates(figures: Figures, errors: Sequence[float]) -> list[str]:
+    asked = [f"{layer.name} at {p}" for (layer, p), f in figures.items() if f.source.interpolated]
     if not asked:
         return []
     error = (
@@ -155,15 +172,15 @@ def _estimates(sources: Sources, errors: Sequence[float]) -> list[str]:
         if errors
         else "their error is not known: too few rows to leave one out"
     )
-    return [f"{len(asked)} of {len(sources)} figures are interpolated ({error}): {_listed(asked)}"]
+    return [f"{len(asked)} of {len(figures)} figures are interpolated ({error}): {_listed(asked)}"]
 
 
-def _spreads(table: CostTable, sources: Sources) -> list[str]:
+def _spreads(table: CostTable, figures: Figures) -> list[str]:
     """The spread of whole networks at one precision, of those that every layer was asked for."""
     found, unit = [], table.name.rpartition("_")[2]
-    for precision in sorted({p for _, p in sources}) if table.network is not None else ():
-        of_layers = [sources.get((layer, precision)) for layer in table.network or ()]
-        total = total_spread(None if s is None else s.spread for s in of_layers)
+    for precision in sorted({p for _, p in figures}) if table.network is not None else ():
+        of_layers = [figures.get((layer, precision)) for layer in table.network or ()]
+        total = total_spread(None if f is None else f.source.spread for f in of_layers)
         if total is not None:
             found.append(f"{total:.3g} {unit} at {precision}")
     return (

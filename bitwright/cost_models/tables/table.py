@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from bitwright.cost_models.tables import changes, notes
 from bitwright.cost_models.tables.interpolation import LEAST_ROWS, Group, group_of
-from bitwright.cost_models.tables.lookup import Found, Rows, table_precision
+from bitwright.cost_models.tables.lookup import Figure, Found, Rows, table_precision
 from bitwright.cost_models.tables.prediction import batch_of, read_prediction
 from bitwright.cost_models.tables.reading import read_cost_table
 from bitwright.problems.costing import Candidates, CostInteraction, CostSource
@@ -23,23 +22,15 @@ from bitwright.problems.precision import Precision
 _DEVICE_FILES = (".yaml", ".yml", ".json")
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A cost that was looked up, factor and calls included, and where it comes from."""
-
-    amount: Fraction
-    source: CostSource
-
-
 class CostTable:
     """Measured costs by layer or by operation; a row that is missing is an error, never a zero.
 
     `cost` is the column to read and the name of the cost, unit included. `device` names a bundled
-    device, or a device file: a precision without a row of its own takes the row
-    of what it runs as there; the device of a run is asked where the option is not given. With
-    `interpolate`, operations that were not measured are estimated from those that were.
-    `end_to_end` predicts times of whole networks by the figures in the table's head, by default
-    where it has any besides the empty run; otherwise totals are sums of layers. Figures are exact.
+    device, or a device file: a precision without a row of its own takes the row of what it runs as
+    there; the device of a run is asked where the option is not given. With `interpolate`, operations
+    that were not measured are estimated from those that were. `end_to_end` predicts figures of whole
+    networks by the lines in the table's head, by default where it has any besides the empty run;
+    otherwise totals are sums of layers. Figures are exact.
 
     `provenance` holds the lines `# key: value` on top of the file.
     """
@@ -80,7 +71,7 @@ class CostTable:
         """
         bound = copy.copy(self)
         bound.network, bound._figures, bound._groups = network, {}, {}
-        if not self._own_device:
+        if device is not None and not self._own_device:
             bound.device = device
         other = notes.other_batch(network, self.batch)
         if self._rows.by_operation and other is not None:
@@ -100,7 +91,13 @@ class CostTable:
         if not self.end_to_end:
             return none
         rest = head.rest or none
-        return (head.overhead or none) + (rest if head.network == network.name else none)
+        return (head.overhead or none) + (rest if self.is_of(network) else none)
+
+    def is_of(self, network: NetworkDescription) -> bool:
+        """Whether the table is of this network: by the name in its head, or as all its layers are."""
+        if self.prediction.network == network.name:
+            return True
+        return not self._rows.by_operation and set(self._rows.by_key) <= set(network.names)
 
     def interactions(
         self, network: NetworkDescription, candidates: Candidates
@@ -116,9 +113,9 @@ class CostTable:
 
     def notes(self) -> Sequence[str]:
         """How the table was measured, what totals are, and which figures were estimated."""
-        figures = {asked: figure.source for asked, figure in self._figures.items()}
         groups = [group.error for group in self._groups.values()]
-        return notes.notes_of(self, figures, [error for error in groups if error is not None])
+        errors = [error for error in groups if error is not None]
+        return notes.notes_of(self, self._figures, errors)
 
     def _figure(self, layer: LayerDescription, precision: Precision) -> Figure:
         asked = (layer, precision)
@@ -137,20 +134,21 @@ class CostTable:
         factor = found.calls * self._factor(row.precision, found.runs_as)
         spread = row.spreads.get(self.name)
         source = CostSource(
-            runs_as=self._type_name(layer, precision) or row.runs_as,
+            runs_as=self._type_name(layer, precision, row.runs_as),
             spread=None if spread is None else factor * Fraction(spread),
             text=notes.source_text(found, layer, row.key, factor),
         )
-        return Figure(factor * Fraction(row.costs[self.name]), source)
+        return Figure(factor * Fraction(row.costs[self.name]), source, found)
 
     def _estimated(self, layer: LayerDescription, precision: Precision) -> Figure:
         """An estimate among rows of the precision itself, or else of what it runs as."""
         runs_as = table_precision(layer, precision, self.device)
+        name = self._type_name(layer, precision)
         tried = []
         for key in self._rows.keys(layer):
             for sought in dict.fromkeys((precision, runs_as)):
                 assert isinstance(key, OperationKey)
-                group = group_of(self._rows, key, sought, self.name)
+                group = group_of(self._rows, key, sought, self.name, name)
                 tried.append(f"{key.op} at {sought}: {group.range_text()}")
                 if group.covers(key):
                     return self._from_group(layer, key, sought, group)
@@ -168,10 +166,11 @@ class CostTable:
         factor = self._rows.calls(layer) * self._factor(precision, runs_as)
         amount, error = factor * group.estimate(key), group.error
         source = CostSource(
-            runs_as=self._type_name(layer, precision),
+            runs_as=self._type_name(layer, precision, group.runs_as),
             spread=None if error is None else float(amount) * error,
             interpolated=True,
-            text=f"estimated for {key} from {len(group.keys)} rows of {precision}",
+            text=f"estimated for {key} from {len(group.keys)} rows at {precision}"
+            + (f", measured as {group.runs_as}" if group.runs_as else ""),
         )
         return Figure(amount, source)
 
@@ -188,10 +187,11 @@ class CostTable:
             )
         return factor
 
-    def _type_name(self, layer: LayerDescription, precision: Precision) -> str:
-        if self.device is None:
-            return ""
-        return self.device.layer_runs_as(layer, precision) or ""
+    def _type_name(self, layer: LayerDescription, precision: Precision, measured: str = "") -> str:
+        """What a choice runs as: what was measured, where the device has such a type, or its rule."""
+        if self.device is None or measured in {c.name for c in self.device.compute_types}:
+            return measured
+        return self.device.layer_runs_as(layer, precision) or measured
 
 
 def _load_device(option: Path) -> Device:

@@ -104,6 +104,28 @@ def test_estimates_never_cross_types(tmp_path):
     assert float(both.cost(new, FLOAT32) / both.cost(new, W8A8)) == pytest.approx(100, rel=1e-3)
 
 
+def test_rows_that_ran_as_another_type_are_left_out(tmp_path):
+    """Where 8 bits ran as float32 here and there, the type that the device says decides, or the frequent one."""
+    lines = table(tmp_path, power_law).read_text().splitlines()
+    path, new = tmp_path / "t.csv", conv("new", 24, 24, 14)
+    ran = [f"{line},{'float32' if ',64,64,' in line else 'int8'}" for line in lines[1:]]
+    slow = [line.replace(",8,8,", ",8,8,9") if line.endswith("float32") else line for line in ran]
+    path.write_text("\n".join([f"{lines[0]},runs_as", *slow]))
+    model = CostTable(file=path, interpolate=True)
+    assert float(model.cost(new, W8A8)) == pytest.approx(power_law(new), rel=1e-3)
+    source = model.source(new, W8A8)
+    assert source.runs_as == "int8"
+    assert source.text.endswith("from 9 rows at w8a8, measured as int8")
+    path.write_text(
+        path.read_text().replace("int8", "x").replace("float32", "int8").replace("x", "float32")
+    )
+    bound = CostTable(file=path, interpolate=True).for_network(
+        NetworkDescription("n", (new,)), board()
+    )
+    with pytest.raises(InputError, match="at w8a8: 3 from"):
+        bound.cost(new, W8A8)
+
+
 def test_a_device_estimates_among_rows_of_what_runs(tmp_path):
     """W4A8 that runs as int8 is estimated from rows of w8a8, with the factor of those, and marked."""
     path = table(tmp_path, power_law)

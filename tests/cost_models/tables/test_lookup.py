@@ -67,6 +67,20 @@ def test_a_row_of_the_precision_itself_comes_first(write):
     assert [table.cost(LAYER, p) for p in (W4A4, W4A8, W8A8)] == [7, 5, 7]
 
 
+def test_the_type_that_was_measured_counts_before_the_device_says(write):
+    """A row that ran as float32 is said so, where the device has that type; other words are for people."""
+    network = NetworkDescription("one", (LAYER,))
+    for word, runs_as, noted in (("float32", "float32", True), ("s8", "int8", False)):
+        text = f"layer,weight_bits,activation_bits,latency_us,runs_as\nsomewhere,8,8,7,{word}\n"
+        table = CostTable(file=write(text)).for_network(network, board())
+        source = table.source(LAYER, W8A8)
+        assert source.runs_as == runs_as
+        assert f"measured as {word}" in source.text
+        said = f"another type than the device says: somewhere at w8a8 ({word})"
+        assert any(said in note for note in table.notes()) == noted
+        assert CostTable(file=table.file).source(LAYER, W8A8).runs_as == word
+
+
 def test_without_a_device_only_measured_precisions_are_known(write):
     """The error tells which precisions there are, and that a device file would say what serves."""
     table = CostTable(file=write(operations(row(A, W8A8, 7), row(A, FLOAT32, 9))))
@@ -122,7 +136,7 @@ def test_the_option_names_the_device_of_the_table(write, tmp_path):
         table = CostTable(file=path, device=option)
         assert table.cost(LAYER, W8A8) == cost
         assert table.for_network(network, board()).cost(LAYER, W8A8) == cost
-    assert table.source(LAYER, W4A8).runs_as == "int8"
+    assert table.source(LAYER, W8A8).runs_as == "int8"
     with pytest.raises(InputError, match="unknown device 'nvidia_t5'"):
         CostTable(file=path, device=tmp_path / "nvidia_t5")
 

@@ -147,12 +147,23 @@ def test_a_head_decides_unless_told(write, head, option, fixed, factor, pairs):
 
 def test_rest_belongs_to_the_network_that_was_measured(write):
     """Another network, or a head that names none, gets no rest, and the notes say so."""
+    rows = [*ROWS, ("e", W8A8, 1)]
     for head, named in ((HEAD, "residual"), (HEAD[1:], "the network measured")):
-        table = CostTable(file=write(head))
+        table = CostTable(file=write(head, rows))
         other = replace(residual(), name="other")
         assert table.fixed_cost(other) == Fraction("2.5")
         notes = table.for_network(other, None).notes()
         assert any(note.startswith(f"what belongs to no layer of {named} (1.25)") for note in notes)
+
+
+def test_rest_is_known_by_the_layers_of_a_table_too(write):
+    """A table of this network's layers is of this network, whatever a run calls it; others are not."""
+    renamed = replace(residual(), name="run 7")
+    assert CostTable(file=write(HEAD)).fixed_cost(renamed) == Fraction("3.75")
+    fewer = CostTable(file=write(HEAD, ROWS[2:]))
+    assert fewer.fixed_cost(renamed) == Fraction("3.75")
+    stranger = CostTable(file=write(HEAD, [*ROWS, ("e", W8A8, 1)]))
+    assert stranger.fixed_cost(renamed) == Fraction("2.5")
 
 
 def test_a_row_without_a_factor_is_refused_where_others_have_one(write):
@@ -201,8 +212,8 @@ def chain(*links):
 
 
 def test_links_of_one_pair_are_one_term(write):
-    """Both directions are added up, turned as needed; a link of a layer to itself changes nothing."""
-    network = chain(Link("a", "b", 10), Link("b", "a", 20), Link("a", "b", 30), Link("a", "a", 99))
+    """Both directions are added up, turned as needed."""
+    network = chain(Link("a", "b", 10), Link("b", "a", 20), Link("a", "b", 30))
     rows = [("a", W8A8, 1), ("a", FLOAT32, 1), ("b", W8A8, 1), ("b", FLOAT32, 1)]
     table = CostTable(file=write(["# change_us: 1", "# change_us_per_element: 0.1"], rows))
     (term,) = table.interactions(network, {"a": (W8A8, FLOAT32), "b": (FLOAT32,)})
