@@ -7,11 +7,9 @@ from copy import copy
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any
 
-from pydantic import BeforeValidator
-
-from bitwright.cost_models.devices import is_device_path, load_device
+from bitwright.cost_models.device_option import DeviceOption
+from bitwright.cost_models.devices import load_device
 from bitwright.cost_models.roofline.estimate import LayerEstimate, estimate
 from bitwright.problems import (
     Device,
@@ -29,14 +27,6 @@ _COSTS = ("latency_us", "latency_ms", "latency_s", "energy_uj", "energy_mj", "en
 _DECIMALS_OF_MICRO = 6  # picoseconds and picojoules
 
 
-def _path_if_a_file(value: Any) -> Any:
-    """A device file is a path, seen from the configuration that names it; a name stays a name."""
-    return Path(value) if isinstance(value, str) and is_device_path(value) else value
-
-
-DeviceName = Annotated[str | Path, BeforeValidator(_path_if_a_file)]
-
-
 class Roofline:
     """Latency or energy of a layer by the roofline of a device (Williams et al., CACM 2009).
 
@@ -47,7 +37,7 @@ class Roofline:
     are longer. No figure is invented: one that the device file leaves out raises `InputError`.
     """
 
-    def __init__(self, *, device: DeviceName | None = None, cost: str = "latency_us") -> None:
+    def __init__(self, *, device: DeviceOption | None = None, cost: str = "latency_us") -> None:
         if cost not in _COSTS:
             raise InputError(f"cost: unknown {cost!r}; {nearest(cost, _COSTS)}")
         self.name = f"roofline_{cost}"

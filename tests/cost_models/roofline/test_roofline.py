@@ -155,3 +155,20 @@ def test_a_device_file_is_found_beside_the_configuration(tmp_path):
     section = config.costs[1]
     made = plugins.create("cost_models", section.name, section.options)
     assert made.device == load_device("nvidia_t4")
+
+
+@pytest.mark.parametrize(
+    "model", [{"name": "roofline"}, {"name": "latency_table", "file": "t.csv"}]
+)
+def test_another_device_is_another_cost(tmp_path, model):
+    """Naming another device of ours changes what results of the costs follow from, file or not."""
+    (tmp_path / "t.csv").write_text(
+        "layer,weight_bits,activation_bits,latency_us\na,8,8,1\n", "utf-8"
+    )
+    identities = []
+    for device in ("nvidia_t4", "bit_fusion"):
+        text = yaml.safe_dump(settings(costs=[model | {"device": device}]))
+        config = parse_run_config(text, str(tmp_path / "run.yaml"))
+        assert config.costs[0].options["device"] == device
+        identities.append(config.identity())
+    assert identities[0] != identities[1]
