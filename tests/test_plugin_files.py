@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bitwright import plugins
+from bitwright import api, plugins
 from bitwright.pipeline.folder import digest_of_file
 from bitwright.problems import InputError, LayerDescription, Precision
 from bitwright.run_config import parse_run_config
 
 from .pipeline.tiny_run import settings
+from .test_plugins import OUTSIDER
 
 ENERGY = '''
 from __future__ import annotations
@@ -109,6 +110,22 @@ def test_texts_with_options():
     assert parse("solvers", "t.csv") == ("t.csv", {})
     with pytest.raises(InputError, match="'x' is given twice"):
         parse("cost_models", "a.py:C:x=1:x=2")
+
+
+def test_a_solver_of_a_file_answers(tmp_path):
+    """The same door serves the other kinds: a solver of a file solves, its answer judged as any other."""
+    file = tmp_path / "mine.py"
+    file.write_text(OUTSIDER, encoding="utf-8")
+    problem = Path(__file__).parent.parent / "configs/resnet18_t4.json"
+    solution = api.solve(problem, solver=f"{file}:Cheapest:cost=latency_ms")
+    cheapest = api.read_problem(problem)
+    least = sum(min(choice.costs["latency_ms"] for choice in layer.choices) for layer in cheapest)
+    assert float(solution.costs["latency_ms"]) == pytest.approx(
+        least + float(cheapest.fixed_costs.get("latency_ms", 0))
+    )
+    file.write_text(ENERGY, encoding="utf-8")
+    with pytest.raises(InputError, match="class 'Energy' is no solver: it has no method 'solve'"):
+        api.solve(problem, solver=f"{file}:Energy")
 
 
 def configured(file, name="my_costs.py:Energy"):
