@@ -38,7 +38,7 @@ def draw_layer_costs(name: str, costs: Mapping[str, LayerBars]) -> Figure:
     """Draw every cost in a panel of its own: layers from top to bottom, a bar for each precision.
 
     Bars begin at zero, so that lengths compare; a thin line at their end is the spread. Where there
-    are too many for bars, every precision is a line over the layers' indices.
+    are too many for bars, every cost is a dot over the index of its layer.
     """
     layers = list(dict.fromkeys(layer for bars in costs.values() for layer in bars))
     labels = list(dict.fromkeys(p for bars in costs.values() for of in bars.values() for p in of))
@@ -60,7 +60,10 @@ def draw_layer_costs(name: str, costs: Mapping[str, LayerBars]) -> Figure:
                 _draw_bars(axis, found, shift, _BAR / row, colours[precision])
             else:
                 values = [np.nan if bar is None else bar.value for bar in found]
-                axis.plot(values, range(len(values)), color=colours[precision], linewidth=0.9)
+                axis.plot(
+                    values, range(len(values)), linestyle="", marker=".", markersize=4,
+                    color=colours[precision],
+                )  # fmt: skip
         _finish(axis, cost)
     if as_bars:
         names = [shortened(label(layer), _LONGEST_NAME) for layer in layers]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9", GREY)
 _MARKERS = "osD^vPX"
+_ROOF, _DOTS_OF_A_LINE = "black", 80
 _MOST_NAMED = 8
 _LONGEST_LABEL, _LONGEST_TITLE = 40, 90
 
@@ -92,9 +93,9 @@ def _draw_roofs(
     left = min(float(points[:, 0].min()), min(peaks) / slope) / 2
     right = max(float(points[:, 0].max()), max(peaks) / slope) * 4
     corner = max(peaks) / slope
-    axis.plot([left, corner], [left * slope, max(peaks)], color="black", linewidth=1.2)
+    axis.plot([left, corner], [left * slope, max(peaks)], color=_ROOF, linewidth=1.2)
     for peak, names in peaks.items():
-        axis.plot([peak / slope, right], [peak, peak], color="black", linewidth=1.2)
+        axis.plot([peak / slope, right], [peak, peak], color=_ROOF, linewidth=1.2)
         axis.annotate(
             label(", ".join(names), _LONGEST_LABEL), (right, peak), fontsize=7, ha="right",
             xytext=(-2, 3), textcoords="offset points", parse_math=False,
@@ -113,4 +114,7 @@ def _name_slowest(
     for i in order:
         named.setdefault(flat[i].layer, i)
     chosen = list(named.values())[:_MOST_NAMED]
-    name_points(axis, [flat[i].layer for i in chosen], points[chosen], points)
+    lines = [np.stack(line.get_data(), axis=1) for line in axis.lines if line.get_color() == _ROOF]
+    roofs = [np.geomspace(line[0], line[-1], _DOTS_OF_A_LINE) for line in lines]
+    taken = np.concatenate([points, *roofs])
+    name_points(axis, [flat[i].layer for i in chosen], points[chosen], taken)

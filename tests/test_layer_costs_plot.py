@@ -58,8 +58,8 @@ def test_layers_may_have_other_precisions():
 
 
 @pytest.mark.parametrize("count", [MOST_LABELS, MOST_LABELS + 1, 400])
-def test_many_layers_are_lines(count):
-    """Above what can be named, a line per precision over the layers' indices."""
+def test_many_layers_are_dots(count):
+    """Above what can be named, a dot for each precision over the layers' indices."""
     axis, _ = draw_layer_costs("n", costs([f"layer{i}" for i in range(count)])).axes
     if count > MOST_LABELS:
         assert [list(line.get_xdata())[:2] for line in axis.lines] == [[1, 2], [2, 4]]
