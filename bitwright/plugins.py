@@ -59,6 +59,8 @@ def load(kind: Kind, name: str) -> type[Any]:
         return plugin_files.load_class(*found, word, _METHODS[kind])
     registered = known(kind)
     if name not in registered:
+        if name.endswith(".py"):
+            raise InputError(f"{word} {name!r}: the class is named behind the file: {name}:CLASS")
         raise InputError(f"unknown {word} {name!r}; {nearest(name, registered)}")
     points = registered[name]
     if len(points) > 1:

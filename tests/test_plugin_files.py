@@ -89,6 +89,7 @@ def test_only_that_file_is_run(file):
         ("x = 1\ny = x / 0\n", "my_costs.py:Energy", r"my_costs.py, line 2: ZeroDivisionError: "),
         ("class :\n", "my_costs.py:Energy", r"my_costs.py: SyntaxError: .*line 1"),
         ("import sys\nsys.exit(3)\n", "my_costs.py:Energy", r"my_costs.py, line 2: SystemExit: 3"),
+        (ENERGY, "my_costs.py", r"my_costs.py': the class is named behind the file: .*my_costs.py:CLASS"),
         ("import no_such_lib\n", "my_costs.py:Energy", r"line 1: ModuleNotFoundError: .*no_such_lib"),
     ],
 )  # fmt: skip

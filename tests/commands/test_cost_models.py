@@ -257,3 +257,16 @@ def test_recurrent_layers_stay_float32_on_a_device(capsys):
     assert status == 0
     row = next(line for line in out.splitlines() if line.startswith("w8a8 "))
     assert sorted(row.split()[-4:]) == sorted(["float32", "1,", "int8", "1"])
+
+
+def test_the_device_of_a_run_configuration(capsys, tmp_path):
+    """A run's device counts for its costs, unless another one is named."""
+    source = (ROOT / "configs/digits.yaml").read_text(encoding="utf-8")
+    source = source.replace("digits_x86_latency.csv", str(ROOT / "configs/digits_x86_latency.csv"))
+    file = tmp_path / "run.yaml"
+    file.write_text(f"{source}\ndevice: nvidia_t4\n", encoding="utf-8")
+    for arguments, expected in (((), "int8 10"), (("--device", "bit_fusion"), "fused 10")):
+        status, out, _ = run(capsys, "cost", file, "--bits", "8", *arguments)
+        assert status == 0
+        row = next(line for line in out.splitlines() if line.startswith("w8a8 "))
+        assert row.endswith(expected)
