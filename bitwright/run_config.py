@@ -6,6 +6,7 @@ the file; `${NAME}` in a text stands for an environment variable.
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -31,8 +32,8 @@ from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.formats.json_text import naming, read_text
 from bitwright.problems.formats.yaml_text import parse_yaml
 from bitwright.problems.precision import LeastPrecision, Precision, parse_pin
+from bitwright.problems.storage import group_size
 from bitwright.quantization import TrainingRecipe
-from bitwright.quantization.calibration import group_size
 from bitwright.quantization.ptq.post_training import STEPS
 from bitwright.quantization.ranges.clipping import find_rule
 from bitwright.schema import first_problem
@@ -358,16 +359,25 @@ def _with_environment(value: Any, place: str) -> Any:
     return _VARIABLE.sub(replace, value)
 
 
+_GRID_OPTIONS = ("weight_scheme", "weight_granularity")
+
+
 def _with_checked_plugins(config: RunConfig, folder: Path) -> RunConfig:
-    """Fill in the defaults of every plug-in's options, and anchor their paths at the folder."""
+    """Fill in the defaults of every plug-in's options, and anchor their paths at the folder.
+
+    What a cost model wants to know of the weights' grids is what the calibration says.
+    """
     if isinstance(config.device, str):
         load_device(config.device)  # refuses an unknown name
+    grids = {name: getattr(config.calibration, name) for name in _GRID_OPTIONS}
 
     def filled(kind: plugins.Kind, section: PluginSection, place: str) -> PluginSection:
         name = plugin_files.anchored(section.name, folder)
-        options = plugins.checked_options(
-            plugins.load(kind, name), section.options, f"{place} {section.name!r}"
-        )
+        plugin, given = plugins.load(kind, name), section.options
+        if kind == "cost_models":
+            known = inspect.signature(plugin).parameters
+            given = {n: v for n, v in grids.items() if n in known} | dict(given)
+        options = plugins.checked_options(plugin, given, f"{place} {section.name!r}")
         anchored = {n: folder / v if isinstance(v, Path) else v for n, v in options.items()}
         return PluginSection.model_validate(
             anchored | {"name": name}

@@ -6,7 +6,9 @@ keyword arguments are its options. Register it under the entry point group `bitw
 """
 
 from bitwright.cost_models.arithmetic import BitOperations as BitOperations
+from bitwright.cost_models.arithmetic import MeanWeightBits as MeanWeightBits
 from bitwright.cost_models.arithmetic import WeightSize as WeightSize
+from bitwright.cost_models.peak_activation import PeakActivation as PeakActivation
 from bitwright.cost_models.roofline import Roofline as Roofline
 from bitwright.cost_models.stored_size import PackedSize as PackedSize
 from bitwright.cost_models.stored_size import StoredSize as StoredSize

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,20 @@ Source = tuple[int, int]
 """Where a tensor comes from: a node, and the position among that node's outputs."""
 
 
+Memory = tuple[Source, int | None]
+"""A piece of memory that tensors share: whose output it first was, and that output's elements.
+
+None where a file does not tell how many.
+"""
+
+
 @dataclass(frozen=True)
 class _Value:
     """What a tensor of the run holds: which output of which node, at which version.
 
     The tensor is not kept alive, or a detector's run would take gigabytes. `weights` names the
-    Parameters that it was computed from; None where data of the run went in.
+    Parameters that it was computed from; None where data of the run went in, and only then it has
+    a `memory`.
     """
 
     tensor: weakref.ref[Tensor]
@@ -35,6 +43,7 @@ class _Value:
     position: int
     version: int
     weights: frozenset[str] | None
+    memory: Memory | None
 
 
 class Flow:
@@ -76,25 +85,64 @@ class Flow:
         written |= changed
         if not written:
             return None
-        return self.add((t for t, _ in read.values()), written.values(), attributes)
+        return self.add(
+            (t for t, _ in read.values()), written.values(), attributes, in_place=bool(changed)
+        )
 
     def add(
-        self, read: Iterable[Tensor], written: Iterable[Tensor], attributes: Mapping[str, Any]
+        self,
+        read: Iterable[Tensor],
+        written: Iterable[Tensor],
+        attributes: Mapping[str, Any],
+        *,
+        in_place: bool = False,
     ) -> int:
-        """Add a node that reads and writes these tensors."""
+        """Add a node that reads and writes these tensors, some of them perhaps in place."""
         node = len(self.graph)
-        read = list(read)
+        read, written = list(read), list(written)
         weights = self._common_weights(read) if node else None  # the input is no constant
-        self.graph.add_node(node, **attributes, constant=weights is not None)
+        memory: list[Memory | None] = [None] * len(written)
+        if weights is None:
+            memory = self._memory_of(node, read, written)
+        self.graph.add_node(
+            node,
+            **attributes,
+            constant=weights is not None,
+            memory=tuple(memory),
+            in_place=in_place,
+        )
         for tensor in read:
             if source := self._value_of(tensor):
                 seen = self.graph.get_edge_data(source.node, node, {}).get("outputs", ())
                 outputs = tuple(sorted({*seen, source.position}))
                 self.graph.add_edge(source.node, node, outputs=outputs)
         for position, tensor in enumerate(written):
-            value = _Value(weakref.ref(tensor), node, position, _version(tensor), weights)
+            version, holder = _version(tensor), weakref.ref(tensor)
+            value = _Value(holder, node, position, version, weights, memory[position])
             self._values[id(tensor)] = value
         return node
+
+    def _memory_of(
+        self, node: int, read: Sequence[Tensor], written: Sequence[Tensor]
+    ) -> list[Memory | None]:
+        """The memory of each output: that of a tensor which it is a view of, or is written over."""
+        known: dict[int, Memory | None] = {}
+        for tensor in read:
+            if self.weights_of(tensor) is not None:  # a view of a constant is none of the data
+                known[_address(tensor)] = None
+        for tensor in written:
+            if self.weights_of(tensor) is not None:  # data was written into a constant
+                known.pop(_address(tensor), None)
+        for tensor in (*read, *written):  # what was written in place has a value from before
+            value = self._value_of(tensor)
+            if value is not None and value.memory is not None:
+                known[_address(tensor)] = value.memory
+        memory: list[Memory | None] = []
+        for position, tensor in enumerate(written):
+            new = ((node, position), tensor.numel())
+            address = _address(tensor)
+            memory.append(new if address == _NOWHERE else known.setdefault(address, new))
+        return memory
 
     def _common_weights(self, read: Iterable[Tensor]) -> frozenset[str] | None:
         of_each = [self.weights_of(tensor) for tensor in read]
@@ -105,6 +153,17 @@ class Flow:
 def versions(value: Any) -> Versions:
     """Tensors inside the value by identity, each with its version before the call."""
     return {id(tensor): (tensor, _version(tensor)) for tensor in tensors_in(value)}
+
+
+_NOWHERE = 0
+
+
+def _address(tensor: Tensor) -> int:
+    """Where the tensor's memory lies; tensors without elements, or sparse, lie nowhere."""
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except (NotImplementedError, RuntimeError):  # sparse tensors, and those inside of torch.func
+        return _NOWHERE
 
 
 def _version(tensor: Tensor) -> int:

@@ -6,7 +6,7 @@ Nothing is run: shapes come from ONNX's shape inference. Layers bear the names o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from bitwright.networks.ties import DEFAULT_TIES
 from bitwright.problems.errors import InputError
 
 if TYPE_CHECKING:
-    from bitwright.networks.flow import Graph, Source
+    from bitwright.networks.flow import Graph, Memory, Source
 
 _KINDS = {
     "Relu": "ReLU", "LeakyRelu": "LeakyReLU", "PRelu": "PReLU", "Elu": "ELU", "Celu": "CELU",
@@ -36,6 +36,7 @@ _KINDS = {
     "SpaceToDepth": "PixelUnshuffle", "Pad": "pad", "Resize": "Upsample", "Upsample": "Upsample",
     "Softmax": "softmax", "Mul": "mul", "Div": "div", "MatMul": "matmul",
 }  # fmt: skip
+_RESHAPES = ("reshape", "flatten", "squeeze", "unsqueeze", "Dropout")
 _FLOATS = (1, 10, 11, 16)  # ONNX's numbers of float32, float16, float64 and bfloat16
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger",
               "MatMulInteger", "DynamicQuantizeLinear")  # fmt: skip
@@ -135,8 +136,9 @@ class _Reader:
         number = len(self.graph)
         scope = _scope(module) if module else ""
         self.graph.add_node(
-            number, kind=kind, module=module, layer=None, scope=scope,
-            same_grid=same_grid, constant=constant,
+            number, kind=kind, module=module, layer=None, scope=scope, same_grid=same_grid,
+            constant=constant, memory=tuple(self._memory_of(number, kind, read, written)),
+            in_place=False,
         )  # fmt: skip
         for name in read:
             if name in self._sources:
@@ -146,6 +148,19 @@ class _Reader:
         for position, name in enumerate(written):
             self._sources[name] = (number, position)
         return number
+
+    def _memory_of(
+        self, number: int, kind: str, read: Sequence[str], written: Sequence[str]
+    ) -> Iterator[Memory | None]:
+        """The memory of each output: a tensor's own, or that of the tensor which it only reshapes."""
+        for position, name in enumerate(written):
+            if position == 0 and kind in _RESHAPES and read[0] in self._sources:
+                node, output = self._sources[read[0]]
+                yield self.graph.nodes[node]["memory"][output]
+            elif name in self._shapes:
+                yield (number, position), math.prod(self._shapes[name])
+            else:
+                yield (number, position), None
 
     def shape(self, tensor: str, node: str) -> tuple[int, ...]:
         """The shape of a tensor; raises `InputError` where inference did not find it."""

@@ -11,6 +11,8 @@ from torch import nn
 
 from bitwright.networks.calls import LayerCall
 from bitwright.networks.evaluation import evaluation_mode, failures_reported
+from bitwright.networks.memory import find_tensors
+from bitwright.networks.paths import Paths, find_links
 from bitwright.networks.relations import Follower, fused_activation, fused_modules, module_followers
 from bitwright.networks.storage import with_storage
 from bitwright.networks.ties import DEFAULT_TIES, find_ties
@@ -97,9 +99,15 @@ def describe(
                 **asdict(first.geometry),
             )
         )
-    return TracedNetwork(
-        NetworkDescription(name, tuple(layers), find_ties(graph, calls, ties)), graph
+    paths = Paths(graph, [layer.name for layer in layers])
+    description = NetworkDescription(
+        name,
+        tuple(layers),
+        find_ties(graph, calls, ties),
+        links=find_links(paths, calls),
+        tensors=find_tensors(graph, paths),
     )
+    return TracedNetwork(description, graph)
 
 
 def _not_quantizable(graph: Graph, calls: Sequence[LayerCall]) -> set[str]:

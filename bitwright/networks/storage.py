@@ -39,10 +39,17 @@ def with_storage(model: nn.Module, traced: TracedNetwork) -> NetworkDescription:
             continue
         biases = 0 if module.bias is None else module.bias.numel()
         apart += FLOAT_BYTES * biases
+        folded = 0
         if layer.name in folds:
-            biases = _channels(modules[folds[layer.name]])
-        channels = weight_channels(module)
-        layers.append(replace(layer, bias_parameters=biases, weight_channels=channels))
+            folded = biases = _channels(modules[folds[layer.name]])
+        layers.append(
+            replace(
+                layer,
+                bias_parameters=biases,
+                weight_channels=weight_channels(module),
+                folded_channels=folded,
+            )
+        )
     other = max(_state_bytes(model) - apart, 0)
     return replace(traced.description, layers=tuple(layers), other_bytes=other)
 

@@ -44,9 +44,11 @@ class Trace(TorchFunctionMode):
     Nodes are numbered in the order of execution; the first is `input`, the last `output`. Each has
     a `kind` (class of a module, name of a function), a `module` (its name; None for a function), a
     `layer` (name of the layer that it is a call of, or None), a `scope` (the innermost module at
-    work), `constant` (whether it reads only weights and constants) and `same_grid` (whether its
-    output holds only values that its input holds, or zero). An edge's `outputs` are the positions
-    of the producer's outputs that the consumer reads.
+    work), `constant` (whether it reads only weights and constants), `same_grid` (whether its output
+    holds only values that its input holds, or zero), `in_place` (whether it writes over a tensor
+    that it reads) and `memory`: for each output the node and position whose output first lay where
+    it lies, and how many elements that had, or None for a view of a constant. An edge's `outputs`
+    are the positions of the producer's outputs that the consumer reads.
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -47,8 +47,9 @@ class LayerDescription:
     operand of a product of activations, which has no weights, stands where weights stand.
     `in_channels`, `out_channels`, `kernel`, `stride`
     and `groups` are what tables of measured costs are keyed by; None or empty where they say nothing.
-    `bias_parameters` counts its biases once a batch norm that can be is folded into it, and
-    `weight_channels` the scales of weights that are quantized per channel.
+    `bias_parameters` counts its biases once a batch norm that can be is folded into it,
+    `folded_channels` the channels of that batch norm, and `weight_channels` the scales of weights
+    that are quantized per channel.
     """
 
     name: str
@@ -70,11 +71,13 @@ class LayerDescription:
     weight_channels: int = 0
     function: FunctionCall | None = None
     activation: str = ""
+    folded_channels: int = 0
 
     def __post_init__(self) -> None:
         if not self.name:
             raise InputError("a layer needs a name")
-        for field in ("parameters", "macs", "bias_parameters", "weight_channels"):
+        counts = ("parameters", "macs", "bias_parameters", "weight_channels", "folded_channels")
+        for field in counts:
             if getattr(self, field) < 0:
                 raise InputError(
                     f"layer {self.name!r}: {field} must not be negative, got {getattr(self, field)}"
@@ -133,12 +136,18 @@ class ActivationTensor:
 class Link:
     """The input of layer `target` is computed from the output of `source` with no layer in between.
 
-    `elements` counts the values of that input, batch included.
+    `elements` counts the values of that input, batch included, over all calls of the target.
     """
 
     source: str
     target: str
     elements: int
+
+    def __post_init__(self) -> None:
+        if self.source == self.target:
+            raise InputError(f"a link needs two different layers, got {self.source!r} twice")
+        if self.elements < 1:
+            raise InputError(f"a link needs elements, got {self.elements}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +155,8 @@ class NetworkDescription:
     """The layers of a network in the order in which they first run, and their ties.
 
     `links` say which layers feed which, and `tensors` what is kept in memory between them; both are
-    empty where nobody recorded them. `other_bytes` is what the network stores in float32 beside the weights and biases of its layers,
-    batch norms that fold into a layer left out.
+    empty where nobody recorded them. `other_bytes` is what the network stores in float32 beside the
+    weights and biases of its layers, batch norms that fold into a layer left out.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""How many bytes numbers of a bit-width take in a file whose types are 2, 4, 8 and 16 bits wide."""
+"""How many bytes numbers of a bit-width take in a file, and how many numbers share a scale."""
 
 from __future__ import annotations
 
@@ -27,3 +27,20 @@ def packed_bytes(count: int, bits: int) -> int:
     (5, 3, 9)
     """
     return -(-count * bits // 8)
+
+
+GRANULARITIES = {"channel": 1, "tensor": None}
+"""How many output channels share a scale; `group:N` stands for any other number."""
+
+
+def group_size(granularity: str) -> int | None:
+    """How many output channels share a scale of the weights; None for all of them."""
+    if granularity in GRANULARITIES:
+        return GRANULARITIES[granularity]
+    kind, _, size = granularity.partition(":")
+    if kind != "group" or not size.isdecimal() or not int(size):
+        raise InputError(
+            f"weight_granularity {granularity!r} must be 'tensor', 'channel', or the channels of a "
+            "group, such as 'group:16'"
+        )
+    return int(size)

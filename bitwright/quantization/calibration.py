@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bitwright.networks import TRANSPOSED, Layer, as_inputs, layers_of
 from bitwright.problems.errors import InputError, MeasurementError, nearest
 from bitwright.problems.network import FunctionCall, NetworkDescription
+from bitwright.problems.storage import group_size
 from bitwright.quantization.functions import INPUT
 from bitwright.quantization.grids import QuantizationGrid
 from bitwright.quantization.ranges.clipping import (
@@ -24,9 +25,6 @@ from bitwright.quantization.ranges.clipping import (
 from bitwright.quantization.ranges.input_ranges import observe_inputs
 from bitwright.quantization.ranges.observers import ObservedValues
 from bitwright.quantization.ranges.output_ranges import ObservedOutput, observed_outputs
-
-GRANULARITIES = {"channel": 1, "tensor": None}
-"""How many output channels share a scale; `group:N` stands for any other number."""
 
 OPTIONS = {
     "weight_scheme": ("symmetric", "affine"),
@@ -198,19 +196,6 @@ def calibrate(
         operands={key: values for key, values in inputs.items() if key[1] != INPUT},
         outputs=outputs,
     )
-
-
-def group_size(granularity: str) -> int | None:
-    """How many output channels share a scale of the weights; None for all of them."""
-    if granularity in GRANULARITIES:
-        return GRANULARITIES[granularity]
-    kind, _, size = granularity.partition(":")
-    if kind != "group" or not size.isdecimal() or not int(size):
-        raise InputError(
-            f"weight_granularity {granularity!r} must be 'tensor', 'channel', or the channels of a "
-            "group, such as 'group:16'"
-        )
-    return int(size)
 
 
 def channel_axis(layer: Layer) -> int:

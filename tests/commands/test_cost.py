@@ -34,7 +34,8 @@ def test_the_contract(capsys):
         capsys, "torchvision:resnet18", "--bits", "8", "--bits", "4", "--ties", "addition",
         "--pins", "first=w8a8", "last=w8a8",
     )  # fmt: skip
-    assert list(answer) == ["format", "name", "layers", "ties", "totals", "costs"]
+    contract = ["format", "name", "layers", "ties", "totals", "costs"]
+    assert [key for key in answer if key not in ("links", "tensors")] == contract
     assert (answer["format"], answer["name"]) == ("bitwright-network/1", "resnet18")
     (layer,) = (layer for layer in answer["layers"] if layer["name"] == "layer1.0.conv1")
     shown = {

@@ -1,10 +1,23 @@
 """Bit operations and weight sizes against published figures of ResNet18."""
 
-import pytest
+import math
+from fractions import Fraction
 
-from bitwright.cost_models import BitOperations, WeightSize
-from bitwright.problems import FLOAT32, Precision
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bitwright.cost_models import BitOperations, MeanWeightBits, WeightSize
+from bitwright.problems import (
+    FLOAT32,
+    InputError,
+    LayerDescription,
+    NetworkDescription,
+    Precision,
+)
 from bitwright.problems.costing import CostModel
+from bitwright.problems.exact import ExactColumn
 
 from .resnet18 import resnet18
 
@@ -84,3 +97,58 @@ def test_the_activation_behind_a_layer_is_paid_per_element(label, bits):
     extra = BitOperations().cost(layer, form) - BitOperations().cost(layer, plain)
     assert extra == 64 * 112 * 112 * bits * bits
     assert WeightSize().cost(layer, form) == WeightSize().cost(layer, plain)
+
+
+@pytest.mark.parametrize("label", ["w16a16-float", "w16a16-bfloat", "w16a8-float", "w8a16-bfloat"])
+def test_half_precisions_count_as_16_bits(label):
+    """float16 and bfloat16 are 16 bits on the sides that have them."""
+    layer, precision = resnet18()["fc"], Precision.parse(label)
+    bits = precision.weight_bits * precision.activation_bits
+    assert bits in (256, 128)
+    assert BitOperations().cost(layer, precision) == 512_000 * bits
+    assert WeightSize().cost(layer, precision) == 512_000 * precision.weight_bits
+
+
+def network_of(*parameters):
+    layers = [
+        LayerDescription(f"l{i}", "Linear", n, n, (1, 1), (1, 1)) for i, n in enumerate(parameters)
+    ]
+    return NetworkDescription("net", layers)
+
+
+@given(
+    st.lists(st.integers(0, 10**7), min_size=1, max_size=30),
+    st.data(),
+)
+def test_mean_weight_bits_are_size_over_parameters(parameters, data):
+    """The total is the true mean, cut off so little that neither floats nor budgets tell."""
+    network = network_of(1, *parameters)
+    model = MeanWeightBits().for_network(network, None)
+    bits = [data.draw(st.integers(2, 32)) for _ in network]
+    costs = [model.cost(layer, Precision(b, 8)) for layer, b in zip(network, bits, strict=True)]
+    size = sum(layer.parameters * b for layer, b in zip(network, bits, strict=True))
+    mean = Fraction(size, network.parameters)
+    assert 0 <= mean - sum(costs) < Fraction(1, 10**16)
+    assert float(sum(costs)) == pytest.approx(float(mean), rel=1e-15)
+    column = ExactColumn.of(costs)  # a finite decimal, as problems need it
+    # A budget of up to four decimals that is just missed or just met is judged so.
+    for rounded in (math.floor, math.ceil):
+        budget = Fraction(rounded(mean * 10**4), 10**4)
+        assert (column.total(np.arange(len(costs))) <= budget) == (mean <= budget)
+
+
+def test_uniform_bits_are_their_own_mean():
+    """Four bits everywhere print as 4, and keep a budget of 4."""
+    network = resnet18()
+    model = MeanWeightBits().for_network(network, None)
+    total_bits = sum(model.cost(layer, Precision(4, 8)) for layer in network)
+    assert total_bits <= 4
+    assert float(total_bits) == 4.0
+
+
+def test_mean_weight_bits_need_a_network_with_weights():
+    """A share of nothing, or of an unknown whole, is refused by name."""
+    with pytest.raises(InputError, match="'mean_weight_bits': layer 'fc' is a share of a network"):
+        MeanWeightBits().cost(resnet18()["fc"], Precision(4, 8))
+    with pytest.raises(InputError, match="'mean_weight_bits': network 'net' has no weights"):
+        MeanWeightBits().for_network(network_of(0), None)

@@ -4,7 +4,15 @@ import inspect
 
 import pytest
 
-from bitwright.cost_models import BitOperations, CostTable, Roofline, WeightSize
+from bitwright.cost_models import (
+    BitOperations,
+    CostTable,
+    MeanWeightBits,
+    PackedSize,
+    Roofline,
+    StoredSize,
+    WeightSize,
+)
 from bitwright.cost_models.devices import load_device
 from bitwright.problems import Peak, Precision
 from bitwright.problems.costing import CostInteraction, CostSource
@@ -25,6 +33,26 @@ class TestWeightSize(CostModelContract):
     @pytest.fixture
     def cost_model(self):
         return WeightSize()
+
+
+class TestMeanWeightBits(CostModelContract):
+    @pytest.fixture
+    def cost_model(self):
+        return MeanWeightBits().for_network(NETWORK, None)
+
+
+@pytest.mark.parametrize("scheme", ["symmetric", "affine"])
+class TestPackedSize(CostModelContract):
+    @pytest.fixture
+    def cost_model(self, scheme):
+        return PackedSize(weight_scheme=scheme)
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "group:2"])
+class TestStoredSize(CostModelContract):
+    @pytest.fixture
+    def cost_model(self, granularity):
+        return StoredSize(weight_granularity=granularity)
 
 
 class TestCostTable(CostModelContract):

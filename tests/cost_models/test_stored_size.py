@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -23,6 +24,22 @@ LAYER = LayerDescription(
 )
 
 
+GRIDS = [
+    ("symmetric", "channel"),
+    ("affine", "tensor"),
+    *(
+        pytest.param(*grid, marks=pytest.mark.slow)
+        for grid in (
+            ("symmetric", "tensor"),
+            ("symmetric", "group:3"),
+            ("affine", "channel"),
+            ("affine", "group:3"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("scheme", "granularity"), GRIDS)
 @pytest.mark.parametrize(
     ("build", "shape"),
     [
@@ -31,7 +48,7 @@ LAYER = LayerDescription(
         pytest.param(resnet18, (1, 3, 32, 32), id="resnet18", marks=pytest.mark.slow),
     ],
 )  # fmt: skip
-def test_it_is_what_an_exported_file_holds(build, shape):
+def test_it_is_what_an_exported_file_holds(build, shape, scheme, granularity):
     """The initializers of an export in a mixture of precisions take just the bytes that the cost says."""
     torch.manual_seed(0)
     model, inputs = build().eval(), (torch.randn(shape),)
@@ -40,9 +57,11 @@ def test_it_is_what_an_exported_file_holds(build, shape):
     configuration = BitConfiguration(
         (name, Precision.parse(draw.choice(PRECISIONS))) for name in network.names
     )
-    calibration = calibrate(model, network, [inputs])
+    calibration = calibrate(
+        model, network, [inputs], weight_scheme=scheme, weight_granularity=granularity
+    )
     export = export_qdq(quantized_copy(model, configuration, calibration), inputs)
-    cost = StoredSize()
+    cost = StoredSize(weight_scheme=scheme, weight_granularity=granularity)
     by_layer = sum(cost.cost(layer, configuration[layer.name]) for layer in network)
     assert export.initializer_bytes == by_layer + cost.fixed_cost(network)
 
@@ -62,6 +81,48 @@ def test_nine_weights_by_hand(label, stored, packed):
     """Nine codes filled up to bytes, a scale of 4 bytes where they are integers, a bias of 4."""
     assert StoredSize().cost(LAYER, Precision.parse(label)) == stored
     assert PackedSize().cost(LAYER, Precision.parse(label)) == packed
+
+
+WIDE = LayerDescription(
+    "fc", "Linear", 80, 80, (1, 8), (1, 10), bias_parameters=10, weight_channels=10
+)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "granularity", "stored", "packed"),
+    [
+        ("symmetric", "channel", 40 + 40, 30 + 40),
+        ("symmetric", "tensor", 40 + 4, 30 + 4),
+        ("symmetric", "group:4", 40 + 40, 30 + 12),
+        ("affine", "channel", 40 + 40 + 5, 30 + 40 + 4),
+        ("affine", "tensor", 40 + 4 + 1, 30 + 4 + 1),
+        ("affine", "group:4", 40 + 40 + 5, 30 + 12 + 2),
+    ],
+)
+def test_scales_and_zero_points_by_hand(scheme, granularity, stored, packed):
+    """Eighty codes of 3 bits, stored in 4, for 10 channels: scales of 4 bytes, zero points as codes."""
+    options = {"weight_scheme": scheme, "weight_granularity": granularity}
+    precision = Precision(3, 8)
+    assert StoredSize(**options).cost(WIDE, precision) == stored + 40
+    assert PackedSize(**options).cost(WIDE, precision) == packed + 40
+    folded = replace(WIDE, folded_channels=10)  # a norm's factors differ from channel to channel
+    per_channel = PackedSize(weight_scheme=scheme).cost(WIDE, precision)
+    assert PackedSize(**options).cost(folded, precision) == per_channel
+
+
+@pytest.mark.parametrize("scheme", ["symmetric", "affine"])
+def test_a_layer_without_weights_stores_nothing(scheme):
+    """A product of activations has no grid of weights to store, one for the tensor neither."""
+    product = LayerDescription("qk", "MatMul", 0, 80, (1, 8), (1, 10))
+    for granularity in ("channel", "tensor", "group:4"):
+        cost = StoredSize(weight_scheme=scheme, weight_granularity=granularity)
+        assert cost.cost(product, Precision(8, 8)) == 0
+
+
+def test_what_no_granularity_is_is_refused():
+    """The words are those of a calibration."""
+    with pytest.raises(InputError, match="weight_granularity 'row' must be 'tensor', 'channel'"):
+        StoredSize(weight_granularity="row")
 
 
 def test_no_type_above_sixteen_bits():

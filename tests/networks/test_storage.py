@@ -47,6 +47,11 @@ def test_biases(network):
     ]
 
 
+def test_norms_in_scales(network):
+    """Channels of the norms that go into a layer's scales; a bias of its own is none of those."""
+    assert [layer.folded_channels for layer in network] == [4, 0, 0, 3]
+
+
 def test_scales(network):
     """One per output channel; the groups of a transposed convolution share those of axis 1."""
     assert [layer.weight_channels for layer in network] == [4, 4, 3, 3]

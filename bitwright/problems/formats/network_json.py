@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from bitwright.problems.formats.json_text import Place, naming
-from bitwright.problems.network import FunctionCall, LayerDescription, NetworkDescription
+from bitwright.problems.network import (
+    ActivationTensor,
+    FunctionCall,
+    LayerDescription,
+    Link,
+    NetworkDescription,
+)
 from bitwright.problems.precision import Precision
 from bitwright.problems.ties import SIDES, Tie
 
 FORMAT = "bitwright-network/1"
 _NUMBERS = ("in_channels", "out_channels", "groups")
 _LISTS = ("kernel", "stride")
-_SIZES = ("bias_parameters", "weight_channels")
+_SIZES = ("bias_parameters", "weight_channels", "folded_channels")
 
 
 def network_document(
     network: NetworkDescription, costs: Mapping[str, Mapping[str, int | float]] | None = None
 ) -> dict[str, Any]:
-    """The document of a network; `costs` maps a uniform precision's label to its total costs."""
-    other = {"other_bytes": network.other_bytes} if network.other_bytes else {}
+    """The document of a network; `costs` maps a uniform precision's label to its total costs.
+
+    Links and tensors name layers by their place in the list, for there are many.
+    """
+    other: dict[str, Any] = {"other_bytes": network.other_bytes} if network.other_bytes else {}
+    place = {name: i for i, name in enumerate(network.names)}
+    if network.links:
+        other["links"] = [[place[x.source], place[x.target], x.elements] for x in network.links]
+    if network.tensors:
+        other["tensors"] = [
+            {
+                "elements": tensor.elements,
+                "makers": [place[name] for name in tensor.makers],
+                "readers": [place[name] for name in tensor.readers],
+                "steps": list(tensor.steps),
+            }
+            for tensor in network.tensors
+        ]
     return {
         "format": FORMAT,
         "name": network.name,
@@ -71,18 +93,25 @@ def network_from_document(document: Any, source: str) -> NetworkDescription:
     root.kind(FORMAT)
     root.keys(
         ("format", "name", "layers"),
-        ("ties", "other_bytes", "totals", "costs", "layer_costs", "notes"),
+        ("ties", "other_bytes", "links", "tensors", "totals", "costs", "layer_costs", "notes"),
     )
     root["format"].choice((FORMAT,))
     _check_totals(root)
-    ties = root["ties"].items() if "ties" in root else []
     with naming(source):
-        return NetworkDescription(
+        network = NetworkDescription(
             root["name"].text(),
             tuple(_layer(place) for place in root["layers"].items()),
-            tuple(_tie(place) for place in ties),
+            tuple(_tie(place) for place in _optional(root, "ties")),
             root["other_bytes"].integer() if "other_bytes" in root else 0,
         )
+        names = network.names
+        links = tuple(_link(place, names) for place in _optional(root, "links"))
+        tensors = tuple(_tensor(place, names) for place in _optional(root, "tensors"))
+        return replace(network, links=links, tensors=tensors)
+
+
+def _optional(root: Place, key: str) -> list[Place]:
+    return root[key].items() if key in root else []
 
 
 def _check_totals(root: Place) -> None:
@@ -146,3 +175,32 @@ def _tie(place: Place) -> Tie:
     reason = place["reason"].text() if "reason" in place else ""
     with naming(place.source, place.path):
         return Tie(tuple(p.text() for p in place["layers"].items()), side, reason)
+
+
+def _link(place: Place, names: Sequence[str]) -> Link:
+    numbers = place.items()
+    if len(numbers) != 3:
+        place.fail(f"a link is two layers and the elements between them, got {len(numbers)} values")
+    source, target, elements = numbers
+    with naming(place.source, place.path):
+        return Link(_named(source, names), _named(target, names), elements.integer())
+
+
+def _tensor(place: Place, names: Sequence[str]) -> ActivationTensor:
+    place.keys(("elements", "makers", "readers", "steps"))
+    steps: Any = tuple(step.integer() for step in place["steps"].items())
+    with naming(place.source, place.path):
+        return ActivationTensor(
+            place["elements"].integer(),
+            tuple(_named(layer, names) for layer in place["makers"].items()),
+            tuple(_named(layer, names) for layer in place["readers"].items()),
+            steps,
+        )
+
+
+def _named(place: Place, names: Sequence[str]) -> str:
+    """The name of a layer that is given by its place in the list of layers."""
+    number = place.integer()
+    if not 0 <= number < len(names):
+        place.fail(f"layers are numbered from 0 to {len(names) - 1}, got {number}")
+    return names[number]

@@ -78,6 +78,8 @@ FULL_NETWORK = {
         {**json.loads(NETWORK)["layers"][0], "name": name, "pinned": "w8a8"} for name in ("a", "b")
     ],
     "ties": [{"layers": ["a", "b"], "side": "activation", "reason": "added in layer1.0"}],
+    "links": [[0, 1, 200704]],
+    "tensors": [{"elements": 200704, "makers": [0], "readers": [1], "steps": [1, 2]}],
 }
 
 VALUES = (

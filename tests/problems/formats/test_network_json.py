@@ -11,7 +11,7 @@ from bitwright.problems import InputError, LayerDescription, NetworkDescription,
 from bitwright.problems.formats import network_document, read_network, write_network
 from bitwright.problems.formats.json_text import parse_json
 from bitwright.problems.formats.network_json import network_from_document
-from bitwright.problems.network import FunctionCall
+from bitwright.problems.network import ActivationTensor, FunctionCall, Link
 
 from ..strategies import names, precisions, some
 from .documents import FULL_NETWORK, NETWORK
@@ -61,7 +61,20 @@ def networks(draw):
         for name in draw(st.lists(names, min_size=1, max_size=4, unique=True))
     ]
     ties = [Tie([x.name for x in layers], "activation", draw(names))] if len(layers) > 1 else []
-    return NetworkDescription(draw(names), layers, ties)
+    one = st.sampled_from([layer.name for layer in layers])
+    elements = st.integers(1, 10**12)
+    pairs = st.tuples(one, one).filter(lambda pair: pair[0] != pair[1])
+    links = st.builds(lambda pair, n: Link(*pair, n), pairs, elements)
+    some_of = st.lists(one, unique=True)
+    steps = st.tuples(st.integers(0, 99), st.integers(99, 10**4))
+    tensors = st.builds(ActivationTensor, elements, some_of, some_of, steps)
+    return NetworkDescription(
+        draw(names),
+        layers,
+        ties,
+        links=draw(st.lists(links, max_size=3)) if len(layers) > 1 else (),
+        tensors=draw(st.lists(tensors, max_size=3)),
+    )
 
 
 @some
@@ -118,12 +131,15 @@ def test_where_a_function_computes_a_layer(call, keys):
 
 
 def test_what_follows_may_be_left_out():
-    """Ties, totals, costs, fused and pinned are optional."""
+    """Ties, links, tensors, totals, costs, fused and pinned are optional, as in files of before."""
     document = {k: FULL_NETWORK[k] for k in ("format", "name", "layers")}
     for key in ("fused", "pinned"):
         document = at(document, ("layers", 0, key), None)
-    layer = read(document).layers[0]
+    network = read(document)
+    layer = network.layers[0]
     assert (layer.fused, layer.pinned) == ((), None)
+    assert (network.ties, network.links, network.tensors) == ((), (), ())
+    assert not {"links", "tensors"} & set(network_document(network))
     assert read(FULL_NETWORK).layers[0].pinned == Precision(8, 8)
 
 
@@ -148,6 +164,28 @@ def test_what_follows_may_be_left_out():
             "activations",
             "ties[0].side: 'activations' is unknown; did you mean",
         ),
+        (
+            ("links", 0),
+            [0, 1],
+            "links[0]: a link is two layers and the elements between them, got 2",
+        ),
+        (("links", 0, 1), 2, "links[0][1]: layers are numbered from 0 to 1, got 2"),
+        (("links", 0, 0), "a", 'links[0][0]: must be an integer, got "a"'),
+        (("links", 0, 1), 0, "links[0]: a link needs two different layers, got 'a' twice"),
+        (("links", 0, 2), 0, "links[0]: a link needs elements, got 0"),
+        (("tensors", 0, "elements"), 0, "tensors[0]: a tensor needs elements, got 0"),
+        (
+            ("tensors", 0, "readers"),
+            [-1],
+            "tensors[0].readers[0]: layers are numbered from 0 to 1, got -1",
+        ),
+        (
+            ("tensors", 0, "steps"),
+            [2, 1],
+            "tensors[0]: steps of a tensor go from a first to a last",
+        ),
+        (("tensors", 0, "steps"), [1], "tensors[0]: steps of a tensor go from a first to a last"),
+        (("tensors", 0, "step"), [1], "tensors[0]: unknown key 'step'; did you mean 'steps'"),
         (("totals", "macs"), 1.5, "totals.macs: must be an integer"),
         (("costs", "w8a8", "bitops"), "1", "costs.w8a8.bitops: must be a number"),
     ],
