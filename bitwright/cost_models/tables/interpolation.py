@@ -99,11 +99,11 @@ def group_of(
     Where rows of the precision ran as several types, those of `runs_as` count, else the most frequent.
     A cost of 0 has no logarithm and is no such row.
     """
-    like = _likeness(key)
+    like = likeness(key)
     found = {
         other: of[precision]
         for other, of in rows.by_key.items()
-        if isinstance(other, OperationKey) and precision in of and _likeness(other) == like
+        if isinstance(other, OperationKey) and precision in of and likeness(other) == like
     }
     types = Counter(row.runs_as for row in found.values())
     ran_as = runs_as if runs_as in types else max(sorted(types), key=types.__getitem__, default="")
@@ -115,7 +115,8 @@ def group_of(
     return Group(tuple(kept), tuple(kept.values()), ran_as)
 
 
-def _likeness(key: OperationKey) -> tuple[object, ...]:
+def likeness(key: OperationKey) -> tuple[object, ...]:
+    """What operations have in common that may be estimated from one another."""
     grouping = "one"
     if bare(key) not in (PRODUCT, ATTENTION) and key.groups > 1:
         grouping = "depthwise" if key.groups == key.in_channels else "several"

@@ -40,11 +40,15 @@ class Found:
 
 @dataclass(frozen=True)
 class Figure:
-    """A cost as it is charged, factor and calls included; `found` is None where it is estimated."""
+    """A cost as it is charged, factor and calls included.
+
+    `found` is None where it is estimated; `error` is then the mean relative error of such estimates.
+    """
 
     amount: Fraction
     source: CostSource
     found: Found | None = None
+    error: float | None = None
 
 
 class Rows:

@@ -67,12 +67,12 @@ def other_batch(network: NetworkDescription, batch: int | None) -> LayerDescript
     return None
 
 
-def notes_of(table: CostTable, figures: Figures, errors: Sequence[float]) -> list[str]:
-    """All notes, those on figures for what has been asked so far; `errors` are those of estimates."""
+def notes_of(table: CostTable, figures: Figures) -> list[str]:
+    """All notes, those on figures for what has been asked so far."""
     said = [_measured_how(table), *_totals(table), *_network_notes(table)]
     if table.device is not None:
         said += _on_device(table.device, figures)
-    said += _unmeasured_activations(figures) + _estimates(figures, errors)
+    said += _unmeasured_activations(figures) + _estimates(figures)
     return said + _spreads(table, figures)
 
 
@@ -148,10 +148,10 @@ def _on_device(device: Device, figures: Figures) -> list[str]:
         if figure.found is not None
         and figure.found.row.runs_as in types - {device.layer_runs_as(layer, p)}
     ]
-    rule = f"device {device.name}: a precision without a row takes that of what it runs as"
-    return [rule, f"measured as another type than the device says: {_listed(other)}"][
-        : 1 + bool(other)
-    ]
+    said = [f"device {device.name}: a precision without a row takes that of what it runs as"]
+    if other:
+        said.append(f"measured as another type than the device says: {_listed(other)}")
+    return said
 
 
 def _unmeasured_activations(figures: Figures) -> list[str]:
@@ -163,10 +163,11 @@ def _unmeasured_activations(figures: Figures) -> list[str]:
     return [f"measured without the activation behind them: {_listed(names)}"] if names else []
 
 
-def _estimates(figures: Figures, errors: Sequence[float]) -> list[str]:
+def _estimates(figures: Figures) -> list[str]:
     asked = [f"{layer.name} at {p}" for (layer, p), f in figures.items() if f.source.interpolated]
     if not asked:
         return []
+    errors = [figure.error for figure in figures.values() if figure.error is not None]
     error = (
         f"off by up to {max(errors):.0%} on average, rows of the table estimated from the others"
         if errors

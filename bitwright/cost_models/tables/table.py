@@ -10,7 +10,7 @@ from pathlib import Path
 from bitwright.cost_models.device_option import DeviceOption
 from bitwright.cost_models.devices import load_device
 from bitwright.cost_models.tables import changes, notes
-from bitwright.cost_models.tables.interpolation import LEAST_ROWS, Group, group_of
+from bitwright.cost_models.tables.interpolation import LEAST_ROWS, Group, group_of, likeness
 from bitwright.cost_models.tables.lookup import Figure, Found, Rows, table_precision
 from bitwright.cost_models.tables.prediction import batch_of, read_prediction
 from bitwright.cost_models.tables.reading import read_cost_table
@@ -61,7 +61,7 @@ class CostTable:
         self._own_device = device is not None
         self._rows = Rows(data)
         self._figures: dict[tuple[LayerDescription, Precision], Figure] = {}
-        self._groups: dict[tuple[OperationKey, Precision], Group] = {}
+        self._groups: dict[object, Group] = {}
 
     def for_network(self, network: NetworkDescription, device: Device | None) -> CostTable:
         """The same table for one network, and for the run's device unless the option names another.
@@ -70,7 +70,7 @@ class CostTable:
         network's convolutions read.
         """
         bound = copy.copy(self)
-        bound.network, bound._figures, bound._groups = network, {}, {}
+        bound.network, bound._figures = network, {}
         if device is not None and not self._own_device:
             bound.device = device
         other = notes.other_batch(network, self.batch)
@@ -113,9 +113,7 @@ class CostTable:
 
     def notes(self) -> Sequence[str]:
         """How the table was measured, what totals are, and which figures were estimated."""
-        groups = [group.error for group in self._groups.values()]
-        errors = [error for error in groups if error is not None]
-        return notes.notes_of(self, self._figures, errors)
+        return notes.notes_of(self, self._figures)
 
     def _figure(self, layer: LayerDescription, precision: Precision) -> Figure:
         asked = (layer, precision)
@@ -148,7 +146,7 @@ class CostTable:
         for key in self._rows.keys(layer):
             for sought in dict.fromkeys((precision, runs_as)):
                 assert isinstance(key, OperationKey)
-                group = group_of(self._rows, key, sought, self.name, name)
+                group = self._group(key, sought, name)
                 tried.append(f"{key.op} at {sought}: {group.range_text()}")
                 if group.covers(key):
                     return self._from_group(layer, key, sought, group)
@@ -158,10 +156,16 @@ class CostTable:
             f"grouping, and a size among theirs; there are {'; '.join(dict.fromkeys(tried))}"
         )
 
+    def _group(self, key: OperationKey, precision: Precision, runs_as: str) -> Group:
+        """The rows to estimate from, put together and judged once for all operations alike."""
+        known = (likeness(key), precision, runs_as)
+        if known not in self._groups:
+            self._groups[known] = group_of(self._rows, key, precision, self.name, runs_as)
+        return self._groups[known]
+
     def _from_group(
         self, layer: LayerDescription, key: OperationKey, precision: Precision, group: Group
     ) -> Figure:
-        self._groups[key, precision] = group
         runs_as = table_precision(layer, precision, self.device)
         factor = self._rows.calls(layer) * self._factor(precision, runs_as)
         amount, error = factor * group.estimate(key), group.error
@@ -172,7 +176,7 @@ class CostTable:
             text=f"estimated for {key} from {len(group.keys)} rows at {precision}"
             + (f", measured as {group.runs_as}" if group.runs_as else ""),
         )
-        return Figure(amount, source)
+        return Figure(amount, source, error=error)
 
     def _factor(self, row: Precision, runs_as: Precision) -> Fraction:
         if not self.end_to_end:
