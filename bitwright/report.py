@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from bitwright.pipeline.costing import read_costs
 from bitwright.problems.formats import read_verified
 from bitwright.problems.version import __version__
-from bitwright.text import figure
+from bitwright.text import counted, figure
 
 _PICTURES = ("pareto", "verified", "significance", "confusion", "costs")
 
@@ -24,6 +24,7 @@ def report_html(run: Path) -> str:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["figure"] = _figure
+    environment.filters["counted"] = counted
     template = environment.get_template("report.html.jinja")
     solutions = [
         _json(path) | {"name": path.stem} for path in sorted((run / "solutions").glob("*.json"))

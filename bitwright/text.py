@@ -6,7 +6,8 @@ import shutil
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 _LARGE, _HUGE = 1e5, 1e15
 _LINE = 100
@@ -97,6 +98,15 @@ def figure(value: float) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:,.0f}" if _LARGE <= abs(value) < _HUGE else f"{value:.6g}"
+
+
+def counted(words: Iterable[str]) -> str:
+    """How many there are of each word, the most common first.
+
+    >>> counted(["int8", "float32", "int8"])
+    '2 as int8, 1 as float32'
+    """
+    return ", ".join(f"{count} as {word}" for word, count in Counter(words).most_common())
 
 
 def share(part: float, whole: float) -> str:

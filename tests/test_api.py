@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
 
 import bitwright
 from bitwright import Precision
+from bitwright.cost_models.devices import load_device
 from bitwright.problems import Budget, InputError
 from bitwright.search.exact import ExactSolver
 
@@ -38,6 +40,16 @@ def test_infeasible_is_an_answer(problem):
     solution = bitwright.solve(problem, budgets={"size_bytes": 1})
     assert (solution.status, solution.configuration) == ("infeasible", None)
     assert "the least that any configuration takes is 16" in solution.summary()
+
+
+def test_a_device_by_name_limits_solve_and_front(problem):
+    """Only its bits are taken, by name or object, and both say what runs as what."""
+    device = load_device("cortex_m7_cmsis_nn")
+    solution = bitwright.solve(problem, device=device.name)
+    assert solution == replace(bitwright.solve(problem, device=device), seconds=solution.seconds)
+    assert {device.anywhere(p) for p in solution.configuration.values()} == {"int8"}
+    front = bitwright.front(problem, costs=["size_bytes"], points=2, device=device.name)
+    assert [point.runs_as for point in front] == [dict.fromkeys(problem.layers, "int8")] * len(front)  # fmt: skip
 
 
 def test_fronts(problem):

@@ -25,6 +25,7 @@ DOCUMENTS = (
     "docs/variants.md",
     "docs/export.md",
     "docs/cost-tables.md",
+    "docs/devices.md",
 )
 COMMANDS = ("solve", "front", "compare", "cost")
 

@@ -114,6 +114,18 @@ def test_a_run_without_costs_of_layers_has_a_report(run):
     assert len(Page(report_html(run)).loads) == 4
 
 
+def test_what_layers_run_as_is_counted(run):
+    """A solution of a run on a device says so in the report and in the summary, as text."""
+    path = run / "solutions/small.json"
+    placed = {"device": ODD, "runs_as": {"a": "int8", "b": ODD, "c": "int8"}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | placed))
+    expected = f"small: layers that run on {ODD}: 2 as int8, 1 as {ODD}"
+    page = Page(report_html(run))
+    assert "script" not in page.tags
+    assert expected in page.text
+    assert expected in summary_text(run)
+
+
 def test_figures_are_shown(run):
     """Figures appear as they are, missing ones as a dash, class names with their capitals."""
     page = Page(report_html(run))

@@ -13,6 +13,7 @@ from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.formats import read_front, read_solution
 from bitwright.problems.formats.json_text import naming
 from bitwright.problems.front import ParetoFront
+from bitwright.problems.precision import Precision
 
 _NAMED = 5
 
@@ -109,6 +110,7 @@ def _spread(front: ParetoFront, count: int) -> Iterator[Point]:
 def _uniform(work: Work) -> Iterator[Point]:
     for precision in work.config.verify.uniform:
         bits, missing = uniform_choices(precision, work.candidates)
+        missing = missing or _not_stored(work, precision)
         if missing:
             work.reporter.say(f"  uniform {precision} is left out: not offered to {missing[0]}")
             continue
@@ -116,6 +118,19 @@ def _uniform(work: Work) -> Iterator[Point]:
             work.reporter.say(f"  uniform {precision} is left out: pins and ties contradict it")
             continue
         yield Point(f"uniform {precision}", "uniform", BitConfiguration(bits))
+
+
+def _not_stored(work: Work, precision: Precision) -> list[str]:
+    """Layers of which the run's device cannot store the precision, so that it would not be uniform.
+
+    One that the device leaves a single choice takes that, as a pinned layer does, but not all of them.
+    """
+    device = work.device
+    if device is None:
+        return []
+    free = [layer for layer in work.network if layer.quantizable and layer.pinned is None]
+    without = [la.name for la in free if device.layer_runs_as(la, precision) is None]
+    return [name for name in without if len(without) == len(free) or len(work.candidates[name]) > 1]
 
 
 def _check(work: Work, configuration: BitConfiguration, source: str) -> None:

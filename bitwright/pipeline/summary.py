@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from bitwright.pipeline.costing import read_costs, spread_of
 from bitwright.problems.formats import read_verified
 from bitwright.problems.precision import Precision
 from bitwright.problems.verified import MeasuredQuality, OverSeeds, Verified
-from bitwright.text import figure, text_table, wrapped
+from bitwright.text import counted, figure, text_table, wrapped
 
 _NEXT_TO_CHANCE = 1.5
 _PICTURES = ("pareto", "verified", "significance", "confusion", "costs")
@@ -61,8 +60,7 @@ def _solutions(run: Path) -> str:
         gap = "-" if solution["gap"] is None else f"{solution['gap']:.2g}"
         rows.append([path.stem, solution["status"], loss, gap, used])
         if solution.get("runs_as"):
-            types = Counter(solution["runs_as"].values())
-            layers = ", ".join(f"{count} as {name}" for name, count in types.most_common())
+            layers = counted(solution["runs_as"].values())
             notes.append(f"{path.stem}: layers that run on {solution['device']}: {layers}")
         if solution["explanation"]:
             notes.append(f"{path.stem}: {solution['explanation']}")

@@ -117,6 +117,9 @@ class Device:
                 f"a device needs a name and a title, got {self.name!r}, {self.title!r}"
             )
         names = [compute.name for compute in self.compute_types]
+        for text in (self.name, self.title, *names, *(memory.name for memory in self.memories)):
+            if not text.isprintable():  # they go to terminals and into tables
+                raise InputError(f"names of a device are one line of printable text, got {text!r}")
         for what, given in (
             ("compute type", names),
             ("memory", [memory.name for memory in self.memories]),

@@ -36,9 +36,13 @@ def placed_by(device: Device, network: NetworkDescription | None = None) -> Plac
         return lambda _, precision: anywhere(precision)
     layers = {layer.name: layer for layer in network}
 
+    @cache  # layers of one kind are many, and so are the groups of a layer
+    def of_kind(kind: str, depthwise: bool, precision: Precision) -> str | None:
+        return device.runs_as(kind, precision, depthwise=depthwise)
+
     def placed(name: str, precision: Precision) -> str | None:
         layer = layers.get(name) or layers.get(name.rpartition("[")[0]) or network[name]
-        return device.layer_runs_as(layer, precision)
+        return of_kind(layer.kind, is_depthwise(layer), precision)
 
     return placed
 

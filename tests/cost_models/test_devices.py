@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections import defaultdict
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -189,6 +191,15 @@ def test_a_file_of_ones_own(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(device_to_yaml(load_device("nvidia_t4")), encoding="utf-8")
     assert load_device(str(path)) == load_device(path) == load_device("nvidia_t4")
+
+
+def test_a_json_file_is_one_of_mct(monkeypatch):
+    """It goes to the reader of Sony's target platform files, whatever its case."""
+    asked = []
+    reader = SimpleNamespace(read_mct=lambda path: asked.append(path) or load_device("nvidia_t4"))
+    monkeypatch.setitem(sys.modules, "bitwright.cost_models.readers.mct", reader)
+    assert load_device("folder/tpc.JSON").name == "nvidia_t4"
+    assert asked == [Path("folder/tpc.JSON")]
 
 
 TYPES = {4: "INT4", 8: "INT8", 16: "INT16"}

@@ -116,6 +116,8 @@ def test_a_device_is_a_value():
         (lambda: Device("d", "D", (INT8, INT8), BOARD.support), "compute type 'int8' is given twice"),
         (lambda: Device("d", "D", (INT8,), (Support(labels(w8a8="int9")),)), "w8a8 runs as unknown compute type 'int9'; did you mean 'int8'"),
         (lambda: Device("", "D", (INT8,), (Support(labels(w8a8="int8")),)), "a device needs a name and a title"),
+        (lambda: Device("d\x1b[31m", "D", (INT8,), BOARD.support), "names of a device are one line of printable text, got 'd\\x1b[31m'"),
+        (lambda: Device("d", "two\nlines", (INT8,), BOARD.support), "printable text, got 'two\\nlines'"),
         (lambda: Device("d", "D", (INT8,), ()), "needs one entry of supported operations"),
         (lambda: Device("d", "D", (INT8,), (Support(labels(w8a8="int8")),), (Memory("m"), Memory("m"))), "memory 'm' is given twice"),
         (lambda: Device("d", "D", (INT8,), (Support(labels(w8a8="int8")),) * 2), "w8a8 is given twice for every other kind"),

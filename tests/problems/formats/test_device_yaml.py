@@ -13,9 +13,8 @@ from bitwright.problems import InputError, Precision
 from bitwright.problems.device import ComputeType, Device, Figure, Memory, Support
 from bitwright.problems.formats.device_yaml import device_from_yaml, device_to_yaml
 
-WORDS = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "Zs"]), min_size=1).filter(
-    str.strip
-)
+LETTERS = st.characters(codec="utf-8", categories=["L", "N", "P", "S"])
+WORDS = st.lists(st.text(LETTERS, min_size=1, max_size=6), min_size=1, max_size=3).map(" ".join)
 FIGURES = st.builds(
     Figure, st.builds(lambda a, b: Fraction(a, 10**b), st.integers(0, 10**15), st.integers(0, 9)), WORDS
 )  # fmt: skip
