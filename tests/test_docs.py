@@ -26,6 +26,7 @@ DOCUMENTS = (
     "docs/export.md",
     "docs/cost-tables.md",
     "docs/devices.md",
+    "docs/measuring.md",
 )
 COMMANDS = ("solve", "front", "compare", "cost")
 

@@ -31,6 +31,7 @@ EXAMPLES = """examples:
   bitwright measure runs/digits --point small --point "uniform w8a8"
 """
 _BY = ("operation", "layer")
+_FEWEST = 3
 _TABLE_ONLY = ("out", "precisions", "input", "batch", "plot")
 
 
@@ -148,6 +149,11 @@ def _check_table(options: argparse.Namespace) -> None:
         raise InputError(f"--out {options.out}: a table of costs ends in .csv")
     if options.out.is_dir() or not options.out.parent.is_dir():
         raise InputError(f"--out {options.out}: name a file in a folder that is there")
+    if options.calibration < _FEWEST:
+        raise InputError(
+            f"--calibration must be at least {_FEWEST}: so many figures are fitted beside the factor of "
+            f"each precision, got {options.calibration}"
+        )
     if options.no_networks and options.plot:
         raise InputError("--plot shows whole networks, which --no-networks leaves out")
     for name in ("point", "as_stored"):

@@ -54,28 +54,26 @@ def measure_source(
             "module.path:function"
         )
     found = find_operations(source.model, source.traced)
-    models, left_out = _operation_models(found, settings.precisions, reporter)
+    keys = _keys(found, settings.precisions)
+    _configurations(source, found, keys, settings)  # refuses what there are too few of at once
+    models, left_out = _operation_models(keys, reporter)
     with pinned_to(settings.threads):
-        runs, refused = _loaded(runtime, models, settings)
+        refused = _refused(runtime, models, settings)
+        models = {key: model for key, model in models.items() if str(key) not in refused}
         left_out |= refused
-        if not runs:
+        if not models:
             reasons = sorted(set(left_out.values()))
             raise InputError(f"no layer can be measured in {runtime.name}: {'; '.join(reasons)}")
-        configurations = _configurations(source, found, list(runs), settings)
+        configurations = _configurations(source, found, list(models), settings)
         networks = _network_models(source, configurations, reporter)
-        files = {EMPTY: empty_model()} | {str(k): models[k] for k in runs} | networks
-        loaded = {str(key): run for key, run in runs.items()}
-        for name in (EMPTY, *networks):
-            loaded[name] = runtime.load(
-                files[name], random_inputs(files[name], settings.seed), settings.threads
-            )
-        key = _journal_key(files, runtime, settings)
-        with reporter.bar(f"measuring {len(loaded)} models") as bar:
+        files = {EMPTY: empty_model(), **{str(k): m for k, m in models.items()}, **networks}
+        with reporter.bar(f"measuring {len(files)} models") as bar:
             times = time_in_rounds(
-                loaded,
+                files,
+                lambda: {name: _load(runtime, model, settings) for name, model in files.items()},
                 repeats=settings.repeats,
                 seed=settings.seed,
-                journal=Journal(journal, key),
+                journal=Journal(journal, _journal_key(files, runtime, settings)),
                 bar=bar,
             )
     overhead = times[EMPTY]
@@ -86,7 +84,7 @@ def measure_source(
             times[str(key)].without(overhead.least),
             runtime.runs_as(models[key]),
         )
-        for key in runs
+        for key in models
     )
     measured = HostMeasurement(
         source.traced.description.name,
@@ -114,17 +112,20 @@ class _Key:
         return f"{self.operation.name} {self.precision}"
 
 
-def _operation_models(
-    found: LayersFound, precisions: Sequence[Precision], reporter: Reporter
-) -> tuple[dict[_Key, bytes], dict[str, str]]:
-    models: dict[_Key, bytes] = {}
-    left_out: dict[str, str] = {}
-    keys = [
+def _keys(found: LayersFound, precisions: Sequence[Precision]) -> list[_Key]:
+    return [
         _Key(operation, precision)
         for operation in found.operations
         for precision in precisions
         if operation.quantizable or precision.is_float32
     ]
+
+
+def _operation_models(
+    keys: Sequence[_Key], reporter: Reporter
+) -> tuple[dict[_Key, bytes], dict[str, str]]:
+    models: dict[_Key, bytes] = {}
+    left_out: dict[str, str] = {}
     with reporter.bar("exporting layers") as bar:
         for number, key in enumerate(keys):
             bar.update(number, len(keys))
@@ -135,21 +136,20 @@ def _operation_models(
     return models, left_out
 
 
-def _loaded(
-    runtime: Runtime, models: Mapping[_Key, bytes], settings: Settings
-) -> tuple[dict[_Key, Callable[[], object]], dict[str, str]]:
-    runs: dict[_Key, Callable[[], object]] = {}
+def _load(runtime: Runtime, model: bytes, settings: Settings) -> Callable[[], object]:
+    return runtime.load(model, random_inputs(model, settings.seed), settings.threads)
+
+
+def _refused(runtime: Runtime, models: Mapping[_Key, bytes], settings: Settings) -> dict[str, str]:
+    """What the runtime cannot run, with what it says."""
     refused: dict[str, str] = {}
     for key, model in models.items():
         try:
-            run = runtime.load(model, random_inputs(model, settings.seed), settings.threads)
-            run()
+            _load(runtime, model, settings)()
         # Runtimes have errors of their own; whatever it is, this operation cannot be run there.
         except Exception as error:
             refused[str(key)] = f"{runtime.name}: {' '.join(str(error).split())[:200]}"
-        else:
-            runs[key] = run
-    return runs, refused
+    return refused
 
 
 def _configurations(

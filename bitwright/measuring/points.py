@@ -69,9 +69,18 @@ def measure_points(
     journal = Journal(folder / f"{RESULT}.rounds", key.hexdigest())
     with pinned_to(threads):
         files = {_EMPTY: empty_model()} | {one.name: one.model for one in exported}
-        runs = {n: runtime.load(m, random_inputs(m, seed), threads) for n, m in files.items()}
-        with reporter.bar(f"measuring {len(runs)} models") as bar:
-            times = time_in_rounds(runs, repeats=repeats, seed=seed, journal=journal, bar=bar)
+        with reporter.bar(f"measuring {len(files)} models") as bar:
+            times = time_in_rounds(
+                files,
+                lambda: {
+                    name: runtime.load(model, random_inputs(model, seed), threads)
+                    for name, model in files.items()
+                },
+                repeats=repeats,
+                seed=seed,
+                journal=journal,
+                bar=bar,
+            )
     document = {
         "format": FORMAT,
         "network": work.config.name,

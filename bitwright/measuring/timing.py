@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,6 +19,8 @@ Run = Callable[[], object]
 
 TURN_SECONDS = 0.005
 """About how long one thing runs before it is the next one's turn."""
+
+ROUNDS_PER_LOAD = 10
 
 RESOLUTION_US = 0.01
 """The least time that is reported, in microseconds."""
@@ -59,7 +61,8 @@ class Times:
 
 
 def time_in_rounds(
-    runs: Mapping[str, Run],
+    names: Iterable[str],
+    load: Callable[[], Mapping[str, Run]],
     *,
     repeats: int,
     seed: int,
@@ -68,20 +71,26 @@ def time_in_rounds(
 ) -> dict[str, Times]:
     """Time every run once in each of `repeats` rounds; microseconds by name.
 
-    A round takes all in a new order, so that a drift of the machine meets all alike. Rounds that
-    the journal holds are not repeated.
+    A round takes all in a new order, so that a drift of the machine meets all alike. Now and then
+    `load` gives the runs anew, since where a model lies in memory changes how long it takes. Rounds
+    that the journal holds are not repeated.
     """
-    rounds = [known for known in journal.rounds() if known.keys() == runs.keys()][:repeats]
-    if len(rounds) < repeats:
-        counts = {name: _runs_per_turn(run) for name, run in runs.items()}
-        for number in range(len(rounds), repeats):
-            bar.update(number, repeats)
-            order = sorted(runs)
-            random.Random(f"{seed} {number}").shuffle(order)
-            rounds.append({name: _turn(runs[name], counts[name]) for name in order})
-            journal.add(rounds[-1])
+    names = sorted(names)
+    rounds = [known for known in journal.rounds() if sorted(known) == names][:repeats]
+    runs: Mapping[str, Run] = {}
+    counts: dict[str, int] = {}
+    for number in range(len(rounds), repeats):
+        bar.update(number, repeats)
+        if not runs or number % ROUNDS_PER_LOAD == 0:
+            runs = {}  # those of before go first
+            runs = load()
+            counts = {name: _runs_per_turn(runs[name]) for name in names}
+        order = list(names)
+        random.Random(f"{seed} {number}").shuffle(order)
+        rounds.append({name: _turn(runs[name], counts[name]) for name in order})
+        journal.add(rounds[-1])
     bar.update(repeats, repeats)
-    return {name: Times(tuple(one[name] for one in rounds)) for name in runs}
+    return {name: Times(tuple(one[name] for one in rounds)) for name in names}
 
 
 def _runs_per_turn(run: Run) -> int:

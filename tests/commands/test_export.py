@@ -69,6 +69,21 @@ def test_integer_outputs(capsys, finished, tmp_path):
     assert quantizers("uniform w4a8", "--integer-outputs") == 4
 
 
+def test_widen(capsys, finished, tmp_path):
+    """Codes of 4 bits are stored in 8; only QDQ takes the option."""
+    out = tmp_path / "net.onnx"
+    given = (finished, "--point", "uniform w4a8", "--out", out, "--to")
+    types = [
+        {
+            layer["weight_type"]
+            for layer in exported(capsys, *given, "qdq", *extra)["layers"].values()
+        }
+        for extra in ((), ("--widen",))
+    ]
+    assert types == [{"int4"}, {"int8"}]
+    assert "--widen goes with --to qdq" in refused(capsys, "export", *given, "qonnx", "--widen")
+
+
 def test_text(capsys, finished, tmp_path):
     """Without --json, a table of the layers, the sizes and the file."""
     out = tmp_path / "net.onnx"

@@ -7,6 +7,7 @@ import pytest
 from bitwright.measuring.journal import Journal
 from bitwright.measuring.timing import (
     RESOLUTION_US,
+    ROUNDS_PER_LOAD,
     TURN_SECONDS,
     Times,
     pinned_to,
@@ -25,7 +26,7 @@ def clock(monkeypatch):
 
 def timed(runs, path, *, repeats=5, seed=0, key="k"):
     return time_in_rounds(
-        runs, repeats=repeats, seed=seed, journal=Journal(path, key), bar=Silent()
+        runs, lambda: runs, repeats=repeats, seed=seed, journal=Journal(path, key), bar=Silent()
     )
 
 
@@ -77,6 +78,23 @@ def test_a_turn_is_short_runs_of_a_few_milliseconds(clock, tmp_path):
     timed({"short": short, "long": long}, tmp_path / "j", repeats=2)
     per_turn = round(TURN_SECONDS / 100e-6)
     assert ran == {"short": 3 + 2 * (1 + per_turn), "long": 3 + 2 * 2}
+
+
+def test_models_are_loaded_anew_every_few_rounds(clock, tmp_path):
+    """Each load may be of another speed; every one counts, and the warm-up is repeated."""
+    speeds = iter([20_000.0, 10_000.0, 30_000.0])
+
+    def load():
+        us = next(speeds)
+        return {"a": lambda: clock.pass_(us)}
+
+    times = time_in_rounds(
+        ["a"], load, repeats=2 * ROUNDS_PER_LOAD + 1, seed=0,
+        journal=Journal(tmp_path / "j", "k"), bar=Silent(),
+    )["a"]  # fmt: skip
+    expected = [20_000.0] * ROUNDS_PER_LOAD + [10_000.0] * ROUNDS_PER_LOAD + [30_000.0]
+    assert times.rounds == pytest.approx(expected)
+    assert times.least == 10_000.0
 
 
 def test_order_is_shuffled_in_every_round(clock, tmp_path):

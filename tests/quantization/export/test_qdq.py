@@ -292,6 +292,67 @@ def test_eight_bits_run_as_integers(tmp_path):
     assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
 
 
+class Bounded(nn.Module):
+    """Convolutions with a ReLU6 behind them, one read by an addition and one by a convolution alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.body = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.act, self.tail = nn.ReLU6(), nn.Conv2d(8, 4, 1)
+        for layer in (self.stem, self.body):  # results go well beyond 6
+            nn.init.normal_(layer.weight)
+
+    def forward(self, x):
+        x = self.act(4 * self.act(self.stem(x)))
+        return self.tail(self.act(self.body(x)) + x)
+
+
+def test_outputs_are_rounded_behind_a_relu6(tmp_path):
+    """The grid stands behind the Clip, within its bounds, and ONNX Runtime needs no Clip any more."""
+    torch.manual_seed(0)
+    model, inputs = Bounded().eval(), (3 * torch.randn(2, 3, 12, 12),)
+    network = read_network(model, inputs, "bounded").description
+    quantized = uniform(model, network, calibrate(model, network, [inputs]), "w8a8")
+    proto = export_qdq(quantized, inputs, output_batches=[inputs]).proto
+    scales = {n.output[0]: n.attribute[0].t for n in proto.graph.node if n.op_type == "Constant"}
+    bounded = {node.output[0] for node in proto.graph.node if node.op_type == "Clip"}
+    behind = [
+        node
+        for node in proto.graph.node
+        if node.op_type == "QuantizeLinear" and node.input[0] in bounded
+    ]
+    assert len(behind) == 3
+    for node in behind:
+        largest = 255 * onnx.numpy_helper.to_array(scales[node.input[1]])
+        assert 5.9 < largest < 6.1
+    kinds = operators(proto, tmp_path)
+    assert (kinds.count("QLinearConv"), kinds.count("Conv")) == (3, 0)
+    with torch.no_grad():
+        expected = quantized(*inputs).numpy()
+    (found,) = outputs(proto, *inputs)
+    assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("label", ["w4a8", "w2a8", "w4a4", "w3a5"])
+def test_widened_codes_run_as_integers(label, tmp_path):
+    """Codes of few bits, stored in 8, give what they give as stored, and run in integer convolutions."""
+    torch.manual_seed(0)
+    model = CompactResNet(channels=3, classes=4, widths=[16, 32]).eval()
+    inputs = (torch.randn(4, 3, 16, 16),)
+    network = read_network(model, inputs, "residual").description
+    quantized = uniform(model, network, calibrate(model, network, [inputs]), label)
+    narrow, wide = (export_qdq(quantized, inputs, widen=w) for w in (False, True))
+    assert {s.weight_type for s in wide.layers.values()} == {"int8"}
+    assert {s.weight_bits for s in wide.layers.values()} == {int(label[1])}
+    assert wide.opset <= narrow.opset
+    assert wide.initializer_bytes >= narrow.initializer_bytes
+    plain = [outputs(e.proto, *inputs, optimised=False)[0] for e in (narrow, wide)]
+    assert np.allclose(*plain, atol=1e-5)
+    rounded = export_qdq(quantized, inputs, output_batches=[inputs], widen=True).proto
+    assert operators(rounded, tmp_path).count("QLinearConv") == 6
+    assert "QLinearConv" not in operators(narrow.proto, tmp_path)
+
+
 def test_compact_residual_network_is_smaller():
     """A file of 8-bit codes is close to a quarter of the float weights' bytes."""
     torch.manual_seed(0)
