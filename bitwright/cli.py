@@ -124,4 +124,6 @@ def _in_one_line(error: Exception) -> str:
         if library in ("", "bitwright"):
             raise error
         error = missing_dependency("what was asked for", library)
-    return " ".join(str(error).split())
+    from bitwright.text import printable
+
+    return printable(" ".join(str(error).split()))

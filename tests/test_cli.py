@@ -70,6 +70,14 @@ def test_debug_shows_the_traceback(capsys):
     assert err.endswith("InputError: absent.json: no such file\n")
 
 
+def test_errors_send_no_control_characters(capsys):
+    """What an error quotes, such as a file's name, reaches the terminal escaped."""
+    assert main(["solve", "a\x1b[2J\u202e.json"]) == 2
+    said = capsys.readouterr().err
+    assert said.strip("\n").isprintable()
+    assert r"a\x1b[2J\u202e.json: no such file" in said
+
+
 def test_interruption(capsys, monkeypatch):
     """Ctrl-C is one line and exit 130."""
 

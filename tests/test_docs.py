@@ -27,6 +27,8 @@ DOCUMENTS = (
     "docs/cost-tables.md",
     "docs/devices.md",
     "docs/measuring.md",
+    "docs/reading-profiles.md",
+    "docs/cost-models.md",
 )
 COMMANDS = ("solve", "front", "compare", "cost")
 

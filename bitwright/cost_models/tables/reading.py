@@ -17,6 +17,8 @@ from bitwright.problems.precision import Precision
 
 LAYER, BITS = "layer", ("weight_bits", "activation_bits")
 VARIANT, RUNS_AS = "variant", "runs_as"
+LARGEST_BYTES = 64 * 10**6
+"""Larger files are refused before they are read; a million rows are smaller."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def read_cost_table(path: str | Path, costs: Sequence[str] | None = None) -> Cos
 
     Raises `InputError` naming file, line and column, also for a row given twice.
     """
-    return _interpreted(read_table(path), costs)
+    return _interpreted(read_table(path, largest_bytes=LARGEST_BYTES), costs)
 
 
 def parse_cost_table(text: str, source: str) -> CostData:

@@ -20,6 +20,7 @@ from bitwright.problems.formats.yaml_text import parse_yaml
 from bitwright.problems.precision import Precision
 
 DEVICE_FORMAT = "bitwright-device/1"
+_LARGEST_BYTES = 10**6
 _RANGES = re.compile(r"w(\d{1,2})(?:\.\.(\d{1,2}))?a(\d{1,2})(?:\.\.(\d{1,2}))?(-.+)?")
 _COMPUTE_FIGURES = ("macs_per_second", "energy_pj_per_mac")
 _MEMORY_FIGURES = ("size_bytes", "bytes_per_second", "energy_pj_per_byte")
@@ -27,7 +28,7 @@ _MEMORY_FIGURES = ("size_bytes", "bytes_per_second", "energy_pj_per_byte")
 
 def read_device(path: str | Path) -> Device:
     """Read a device file; raises `InputError` naming file, place, rule, value and nearest name."""
-    return device_from_yaml(read_text(path), str(path))
+    return device_from_yaml(read_text(path, largest_bytes=_LARGEST_BYTES), str(path))
 
 
 def device_from_yaml(text: str, source: str) -> Device:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
@@ -19,9 +21,15 @@ def read_json(path: str | Path) -> Any:
     return parse_json(read_text(path), str(path))
 
 
-def read_text(path: str | Path) -> str:
-    """Return a file's text (UTF-8, with or without BOM); raises `InputError` naming the file."""
+def read_text(path: str | Path, *, largest_bytes: int | None = None) -> str:
+    """Return a file's text (UTF-8, with or without BOM); raises `InputError` naming the file.
+
+    With `largest_bytes`, a larger file is refused before it is read, and so is what is no regular
+    file, such as a pipe that never ends.
+    """
     try:
+        if largest_bytes is not None:
+            _require_small(Path(path), largest_bytes)
         return Path(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file{_beside(Path(path))}") from None
@@ -29,6 +37,16 @@ def read_text(path: str | Path) -> str:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _require_small(path: Path, largest_bytes: int) -> None:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path}: cannot be read: not a regular file")
+    if status.st_size > largest_bytes:
+        raise InputError(
+            f"{path}: a file of this kind has at most {largest_bytes:,} bytes, got {status.st_size:,}"
+        )
 
 
 def _beside(path: Path) -> str:
@@ -56,8 +74,8 @@ def parse_json(text: str, source: str) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         document = dict(pairs)
         if len(document) != len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(n for n in names if names.count(n) > 1)
+            counts = Counter(name for name, _ in pairs)
+            twice = next(name for name, count in counts.items() if count > 1)
             raise InputError(f"{source}: key {twice!r} is given twice in one object")
         return document
 
@@ -229,4 +247,5 @@ class Place:
 def _short(value: Any) -> str:
     is_decimal = isinstance(value, Decimal)
     text = str(value) if is_decimal else json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    text = text if len(text) <= 60 else f"{text[:57]}..."
+    return text if text.isprintable() else ascii(text)[1:-1]

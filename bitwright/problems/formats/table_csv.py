@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -76,9 +77,9 @@ class Table:
                 )
 
 
-def read_table(path: str | Path) -> Table:
-    """Read a CSV file; raises `InputError` for an empty, ragged or badly encoded one."""
-    return parse_table(read_text(path), str(path))
+def read_table(path: str | Path, *, largest_bytes: int | None = None) -> Table:
+    """Read a CSV file; raises `InputError` for an empty, ragged, badly encoded or too large one."""
+    return parse_table(read_text(path, largest_bytes=largest_bytes), str(path))
 
 
 def parse_table(text: str, source: str) -> Table:
@@ -126,8 +127,8 @@ def _delimiter(text: str) -> str:
 
 
 def _named(names: list[str], source: str) -> tuple[str, ...]:
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise InputError(f"{source}: column {name!r} is given twice")
     return tuple(names)
 
