@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bitwright import plugins
 from bitwright.comparison import Comparison, compared
+from bitwright.plugin_files import PluginError
 from bitwright.problems.budgets import Budget
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.device import Device
@@ -223,18 +224,7 @@ def _solver(solver: str | Solver) -> Solver:
     """The solver of a text `NAME[:OPTION=VALUE...]`, its options checked; a solver as it is."""
     if not isinstance(solver, str):
         return solver
-    name, *parts = solver.split(":")
-    options: dict[str, Any] = {}
-    for part in parts:
-        option, equals, value = part.partition("=")
-        if not equals or not option:
-            raise InputError(
-                "a solver is written NAME[:OPTION=VALUE...], such as ilp:pulp_solver=HiGHS, "
-                f"got {solver!r}"
-            )
-        if option in options:
-            raise InputError(f"solver {name!r}: option {option!r} is given twice")
-        options[option] = value
+    name, options = plugins.parse("solvers", solver)
     made: Solver = plugins.create("solvers", name, options)
     return made
 
@@ -243,7 +233,7 @@ def _solver_or_error(name: str) -> Solver | BitwrightError:
     """The solver, or what is wrong with its installation."""
     try:
         return _solver(name)
-    except (plugins.PluginError, MissingDependencyError) as error:
+    except (PluginError, MissingDependencyError) as error:
         return error
 
 

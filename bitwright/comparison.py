@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from bitwright.plugins import PluginError
+from bitwright.plugin_files import PluginError
 from bitwright.problems.errors import (
     BitwrightError,
     InputError,

@@ -1,7 +1,7 @@
 """The registry: solvers, cost models, significance measures, tasks and runtimes, from entry points.
 
 Ours and other people's come through the same door. Names are listed without importing anything; a
-plug-in that cannot be imported spoils only its own use.
+plug-in that cannot be imported spoils only its own use. `FILE.py:CLASS` names a class of a file.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
+from bitwright import plugin_files
+from bitwright.plugin_files import PluginError
 from bitwright.problems.errors import BitwrightError, InputError, missing_dependency, nearest
 from bitwright.problems.formats.json_text import naming
 
@@ -27,9 +29,16 @@ _WORDS = {
     "runtimes": "runtime",
 }
 
+_METHODS = {
+    "solvers": ("solve",),
+    "cost_models": ("cost", "peaks", "for_network"),
+    "significance": ("measure",),
+    "tasks": ("build_model",),
+    "runtimes": ("load",),
+}
+"""What a class from a file needs one of to be taken for a plug-in of the kind."""
 
-class PluginError(BitwrightError, ImportError):
-    """A registered plug-in could not be loaded or made; the message names it and its package."""
+_EXAMPLES = {"solvers": "ilp:pulp_solver=HiGHS", "cost_models": "latency_table:file=board.csv"}
 
 
 def known(kind: Kind) -> dict[str, list[EntryPoint]]:
@@ -45,9 +54,13 @@ def known(kind: Kind) -> dict[str, list[EntryPoint]]:
 
 def load(kind: Kind, name: str) -> type[Any]:
     """Import the plug-in class of that name; raises `InputError` or `PluginError`."""
-    registered = known(kind)
     word = _WORDS[kind]
+    if found := plugin_files.split(name):
+        return plugin_files.load_class(*found, word, _METHODS[kind])
+    registered = known(kind)
     if name not in registered:
+        if name.endswith(".py"):
+            raise InputError(f"{word} {name!r}: the class is named behind the file: {name}:CLASS")
         raise InputError(f"unknown {word} {name!r}; {nearest(name, registered)}")
     points = registered[name]
     if len(points) > 1:
@@ -78,13 +91,47 @@ def _broken(word: str, point: EntryPoint, error: Exception) -> PluginError:
     )
 
 
+def parse(kind: Kind, text: str) -> tuple[str, dict[str, Any]]:
+    """Name and options of a text `NAME[:OPTION=VALUE...]`, as commands take it.
+
+    The name may be `FILE.py:CLASS`, and of a cost model `FILE.csv`, a table of measured costs.
+
+    >>> parse("cost_models", "board.csv:cost=energy_uj")
+    ('latency_table', {'file': 'board.csv', 'cost': 'energy_uj'})
+    """
+    word = _WORDS[kind]
+    name, *parts = text.split(":")
+    options: dict[str, Any] = {}
+    if name.endswith(".py") and parts:
+        name = f"{name}:{parts.pop(0)}"
+    elif name.endswith(".csv") and kind == "cost_models":
+        name, options = "latency_table", {"file": name}
+    for part in parts:
+        option, equals, value = part.partition("=")
+        if not equals or not option:
+            raise InputError(
+                f"a {word} is written NAME[:OPTION=VALUE...], such as {_EXAMPLES.get(kind, name)}, "
+                f"got {text!r}"
+            )
+        if option in options:
+            raise InputError(f"{word} {name!r}: option {option!r} is given twice")
+        options[option] = value
+    return name, options
+
+
 def create(kind: Kind, name: str, options: Mapping[str, Any] | None = None, place: str = "") -> Any:
     """Make the plug-in of that name with checked options; `place` names the options in errors."""
     plugin, place = load(kind, name), place or f"{_WORDS[kind]} {name!r}"
     if not options and not _required(plugin):
-        return plugin()
-    with naming(place):
-        return plugin(**checked_options(plugin, options or {}, place))
+        made = plugin()
+    else:
+        with naming(place):
+            made = plugin(**checked_options(plugin, options or {}, place))
+    if kind == "cost_models" and not isinstance(getattr(made, "name", None), str):
+        raise InputError(
+            f"{place}: a cost model needs a `name` that carries its unit, such as 'latency_us'"
+        )
+    return made
 
 
 def _required(plugin: type[Any]) -> bool:
@@ -98,7 +145,7 @@ def options_model(plugin: type[Any]) -> type[BaseModel]:
     """The schema of a plug-in's options, read from its constructor's annotated arguments."""
     from pydantic import ConfigDict, create_model
 
-    hints = get_type_hints(plugin.__init__)
+    hints = get_type_hints(plugin.__init__, include_extras=True)
     fields: dict[str, Any] = {}
     extra: Literal["allow", "forbid"] = "forbid"
     for name, parameter in inspect.signature(plugin).parameters.items():

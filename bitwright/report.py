@@ -9,11 +9,12 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from bitwright.pipeline.costing import read_costs
 from bitwright.problems.formats import read_verified
 from bitwright.problems.version import __version__
 from bitwright.text import counted, figure
 
-_PICTURES = ("pareto", "verified", "significance", "confusion")
+_PICTURES = ("pareto", "verified", "significance", "confusion", "costs")
 
 
 def report_html(run: Path) -> str:
@@ -35,6 +36,7 @@ def report_html(run: Path) -> str:
         solutions=solutions,
         verified=read_verified(run / "verified.json"),
         pictures={name: _picture(run / f"{name}.svg") for name in _PICTURES},
+        cost_notes={name: cost["notes"] for name, cost in read_costs(run).items()},
         version=__version__,
     )
 
@@ -44,7 +46,9 @@ def _json(path: Path) -> Any:
 
 
 def _picture(path: Path) -> str:
-    """A picture as a data address: inside an image element nothing in it can run."""
+    """A picture as a data address: inside an image element nothing in it can run; empty if there is none."""
+    if not path.is_file():
+        return ""
     return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
 
 

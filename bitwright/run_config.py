@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from bitwright import plugins
+from bitwright import plugin_files, plugins
 from bitwright.cost_models.devices import is_device_path, load_device
 from bitwright.networks import DEFAULT_TIES, TIE_RULES
 from bitwright.problems.budgets import Budget
@@ -62,7 +62,7 @@ class _Section(BaseModel):
 
 
 class PluginSection(_Section):
-    """A plug-in by name, with its options beside the name."""
+    """A plug-in by name, or as `FILE.py:CLASS`, with its options beside the name."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     name: str
@@ -76,6 +76,18 @@ class PluginSection(_Section):
     def options(self) -> dict[str, Any]:
         """The plug-in's options as given."""
         return dict(self.model_extra or {})
+
+    @property
+    def file(self) -> Path | None:
+        """The file that the plug-in's class stands in; None for one that is registered."""
+        found = plugin_files.split(self.name)
+        return found[0] if found else None
+
+    @property
+    def label(self) -> str:
+        """What its results are kept under: the name, or that of its class."""
+        found = plugin_files.split(self.name)
+        return found[1] if found else self.name
 
 
 def _recipe(value: Any) -> TrainingRecipe:
@@ -232,7 +244,7 @@ class RunConfig(_Section):
         labels = [p.label for p in self.precisions]
         for key, names in (
             ("precisions", labels),
-            ("significance", [section.name for section in self.significance]),
+            ("significance", [section.label for section in self.significance]),
             ("verify.seeds", [str(seed) for seed in self.verify.seeds]),
         ):
             if twice := [name for name in names if names.count(name) > 1]:
@@ -261,7 +273,10 @@ class RunConfig(_Section):
         return document
 
     def files(self, keys: Collection[str]) -> list[Path]:
-        """The files of these keys, and those that their plug-ins read, but for the task's, which digests its data."""
+        """The files of these keys, and those that their plug-ins stand in and read.
+
+        What a task reads is left out: it digests its data itself.
+        """
         found = []
         for key in keys:
             value = getattr(self, key)
@@ -269,6 +284,8 @@ class RunConfig(_Section):
                 found.append(value)
             sections = value if isinstance(value, tuple) else (value,)
             for section in sections:
+                if isinstance(section, PluginSection):
+                    found += [section.file] if section.file else []
                 if isinstance(section, PluginSection) and key != "task":
                     found += [v for v in section.options.values() if isinstance(v, Path)]
         return found
@@ -276,7 +293,8 @@ class RunConfig(_Section):
 
 def _plain(value: Any, path: Callable[[Path], str | None]) -> Any:
     if isinstance(value, PluginSection):
-        value = {"name": value.name, **value.options}
+        name = f"{path(value.file) or ''}:{value.label}" if value.file else value.name
+        value = {"name": name, **value.options}
     elif isinstance(value, BaseModel):
         value = {name: getattr(value, name) for name in type(value).model_fields}
     elif isinstance(value, TrainingRecipe):
@@ -349,18 +367,21 @@ def _with_checked_plugins(config: RunConfig, folder: Path) -> RunConfig:
 
     What a cost model wants to know of the weights' grids is what the calibration says.
     """
-    grids = {name: getattr(config.calibration, name) for name in _GRID_OPTIONS}
     if isinstance(config.device, str):
         load_device(config.device)  # refuses an unknown name
+    grids = {name: getattr(config.calibration, name) for name in _GRID_OPTIONS}
 
     def filled(kind: plugins.Kind, section: PluginSection, place: str) -> PluginSection:
-        plugin, given = plugins.load(kind, section.name), section.options
+        name = plugin_files.anchored(section.name, folder)
+        plugin, given = plugins.load(kind, name), section.options
         if kind == "cost_models":
             known = inspect.signature(plugin).parameters
-            given = {name: v for name, v in grids.items() if name in known} | dict(given)
+            given = {n: v for n, v in grids.items() if n in known} | dict(given)
         options = plugins.checked_options(plugin, given, f"{place} {section.name!r}")
         anchored = {n: folder / v if isinstance(v, Path) else v for n, v in options.items()}
-        return PluginSection(name=section.name, **anchored)
+        return PluginSection.model_validate(
+            anchored | {"name": name}
+        )  # an argument `name` keeps its default
 
     return config.model_copy(
         update={

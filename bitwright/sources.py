@@ -27,7 +27,7 @@ _FRAMES = ((1, 3, 128, 128), (1, 3, 128, 128))
 
 @dataclass(frozen=True, eq=False)
 class SourceNetwork:
-    """A network that was read, the pins that its source gives, and the model with the inputs of one run.
+    """A network that was read, the pins and the device of its source, and the model with the inputs of one run.
 
     An ONNX file gives no `model`.
     """
@@ -36,6 +36,7 @@ class SourceNetwork:
     pins: Mapping[str, Precision | LeastPrecision] = field(default_factory=dict)
     model: nn.Module | None = None
     inputs: tuple[Any, ...] = ()
+    device: str | Path | None = None
 
 
 def read_source(source: str, shapes: Shapes, ties: Sequence[str] | None = None) -> SourceNetwork:
@@ -93,7 +94,7 @@ def _from_run_config(path: str, shapes: Shapes, ties: Sequence[str] | None) -> S
     inputs = _random(shapes) if shapes else task.example_inputs()
     rules = config.ties if ties is None else ties
     traced = read_network(model, inputs, config.name, ties=rules)
-    return SourceNetwork(traced, config.pins, model, inputs)
+    return SourceNetwork(traced, config.pins, model, inputs, config.device)
 
 
 def _from_torchvision(name: str, shapes: Shapes) -> tuple[nn.Module, tuple[Any, ...]]:

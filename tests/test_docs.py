@@ -24,10 +24,11 @@ DOCUMENTS = (
     "docs/qat.md",
     "docs/variants.md",
     "docs/export.md",
-    "docs/devices.md",
     "docs/cost-tables.md",
-    "docs/reading-profiles.md",
+    "docs/devices.md",
     "docs/measuring.md",
+    "docs/reading-profiles.md",
+    "docs/cost-models.md",
 )
 COMMANDS = ("solve", "front", "compare", "cost")
 

@@ -86,7 +86,9 @@ def run(tmp_path) -> Path:
         (folder / f"{name}.json").write_text(json.dumps(document))
     what = {"main_metric": ODD, "cost": ODD, "float_quality": base, "critical_classes": (ODD,)}
     write_verified(verified(points, seeds=(0,), **what), folder / "verified.json")
-    for name in ("pareto", "verified", "significance", "confusion"):
+    costs = {ODD: {"notes": [f"device: {ODD}"], "fixed": 0, "layers": {}}}
+    (folder / "costs.json").write_text(json.dumps({"costs": costs}))
+    for name in ("pareto", "verified", "significance", "confusion", "costs"):
         (folder / f"{name}.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
     return folder
 
@@ -97,12 +99,19 @@ def test_names_stay_text_and_nothing_is_loaded(run):
     page = Page(html)
     assert "script" not in page.tags
     assert page.text.count(ODD) >= 10
-    assert len(page.loads) == 4
+    assert len(page.loads) == 5
+    assert f"{ODD}: device: {ODD}" in page.text
     for address in page.loads:
         kind, picture = address.split(",")
         assert kind == "data:image/svg+xml;base64"
         ElementTree.fromstring(base64.b64decode(picture))
     assert not re.search(r"https?://|//[a-z]|url\(|@import", re.sub(r"base64,[\w+/=]+", "", html))
+
+
+def test_a_run_without_costs_of_layers_has_a_report(run):
+    """Where no layer has a cost, as with a peak alone, the picture is left out and nothing else."""
+    (run / "costs.svg").unlink()
+    assert len(Page(report_html(run)).loads) == 4
 
 
 def test_what_layers_run_as_is_counted(run):

@@ -7,14 +7,19 @@ module.path:function, which returns a model. Exit status: 0 done, 2 bad usage or
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from bitwright.commands.shared import add_plot_argument, answer, check_plot, draw, shape
+from bitwright.commands.shared import add_plot_argument, answer, check_plot, draw, say, shape
 from bitwright.problems.errors import InputError
 from bitwright.problems.formats import dump_json, network_document
-from bitwright.problems.network import LayerDescription, NetworkDescription
+from bitwright.problems.network import NetworkDescription
 from bitwright.problems.precision import LeastPrecision, Precision, parse_pin
 from bitwright.text import terminal_width
+
+if TYPE_CHECKING:
+    from bitwright.problems.device import Device
+    from bitwright.uniform_costs import UniformConfiguration
 
 EXAMPLES = """examples:
   bitwright cost torchvision:resnet18
@@ -22,6 +27,8 @@ EXAMPLES = """examples:
   bitwright cost model.onnx --bits 8 --bits 4 --json
   bitwright cost my_package.models:detector --pins first=w8a8 "head.*=>=w4a8" --ties hawq_v3
   bitwright cost configs/digits.yaml --pins
+  bitwright cost torchvision:resnet18 --device nvidia_t4 --cost roofline --per-layer
+  bitwright cost model.onnx --cost size_bytes --cost board.csv --cost my_costs.py:Energy:volt=0.8
 """
 _BITS = (8, 4)
 _MODELS = ("bitops", "size_bits")
@@ -39,9 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
              "per input",
     )  # fmt: skip
     parser.add_argument(
-        "--bits", action="append", default=None, type=int, metavar="B",
+        "--bits", action="append", default=[], type=int, metavar="B",
         help="cost of B bits for the weights and inputs of every layer; may be given several times "
              "(default 8 and 4)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", action="append", default=[], metavar="LABEL",
+        help="cost of a precision such as w4a8 for every layer; may be given several times",
     )  # fmt: skip
     parser.add_argument(
         "--pins", nargs="*", action="extend", metavar="LAYERS=PRECISION",
@@ -53,70 +64,160 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rules of ties: shared_input, shared_weight, addition, concatenation, hawq_v3, ompq "
              "(default: the source's own, or the first two)",
     )  # fmt: skip
+    _add_cost_arguments(parser)
     add_plot_argument(parser, "the graph of layers")
+    parser.add_argument(
+        "--plot-costs", type=Path, metavar="FILE",
+        help="draw what each layer costs at each precision into FILE",
+    )  # fmt: skip
+    parser.add_argument(
+        "--plot-roofline", type=Path, metavar="FILE",
+        help="draw the roofline of the device, with the layers below it, into FILE",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     parser.add_argument("--quiet", action="store_true", help="no messages on stderr")
 
 
+def _add_cost_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cost", action="append", default=[], metavar="NAME[:OPTION=VALUE...]",
+        help="cost model by name, a table of measured costs (FILE.csv) or a class of a file "
+             "(FILE.py:CLASS), with options behind colons; may be given several times (default bitops "
+             "and size_bits); `bitwright plugins` lists the names",
+    )  # fmt: skip
+    parser.add_argument(
+        "--device", metavar="NAME",
+        help="device by name or file: costs are those on it, and precisions that it does not store "
+             "are left out (default: the run configuration's)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--per-layer", action="store_true", help="show the costs of every layer, too"
+    )
+
+
 def run(options: argparse.Namespace) -> int:
     """Read the network, draw it if asked, and print it."""
-    check_plot(options.plot)
+    for path in (options.plot, options.plot_costs, options.plot_roofline):
+        check_plot(path)
     given = dict(_pin(text) for text in options.pins or ())
-    uniform = [Precision(bits, bits) for bits in options.bits or _BITS]
+    uniform = [Precision(bits, bits) for bits in options.bits]
+    uniform += [Precision.parse(label) for label in options.precision]
+    uniform = uniform or [Precision(bits, bits) for bits in _BITS]
 
+    from bitwright.cost_models.devices import load_device
     from bitwright.networks import TracedNetwork, pin
     from bitwright.sources import read_source
+    from bitwright.uniform_costs import uniform_configurations
 
+    models = [_model(text) for text in options.cost or _MODELS]
     source = read_source(options.source, options.input, options.ties)
+    named = options.device or source.device
+    device = load_device(named) if named else None
     network = pin(source.traced.description, {**source.pins, **given})
-    costs = {
-        precision.label: uniform_costs(network, precision, pinned=options.pins is not None)
-        for precision in uniform
-    }
+    made, left_out = uniform_configurations(
+        network, uniform, models, device, pinned=options.pins is not None
+    )
     if options.plot:
         from bitwright.graph_plot import draw_network
 
         draw(options, draw_network(TracedNetwork(network, source.traced.graph)))
+    if options.plot_costs:
+        _draw_costs(options, network, made)
+    if options.plot_roofline:
+        _draw_roofline(options, network, made, models, device)
     if options.json:
-        answer(dump_json(network_document(network, costs)))
+        for precision, reason in left_out.items():
+            say(options, f"{precision} is left out: {reason}")
+        answer(dump_json(_document(network, made, per_layer=options.per_layer)))
     else:
         from bitwright.commands.cost_text import network_text
+        from bitwright.commands.uniform_text import costs_text
 
-        pins = "applied" if options.pins is not None else "not applied"
-        answer(network_text(network, costs, pins, terminal_width()))
+        costs = costs_text(
+            network,
+            made,
+            left_out,
+            device,
+            pins="applied" if options.pins is not None else "not applied",
+            per_layer=options.per_layer,
+            widest=terminal_width(),
+        )
+        answer(network_text(network, costs, terminal_width()))
     return 0
 
 
-def uniform_costs(
-    network: NetworkDescription, precision: Precision, *, pinned: bool
-) -> dict[str, int | float]:
-    """Total bit operations and bits of the weights with every layer at one precision.
-
-    Pins hold where `pinned` says so. Layers that cannot be quantized count as float32.
-    """
+def _model(text: str) -> Any:
     from bitwright import plugins
-    from bitwright.cost_models import tabulate
 
-    models = [plugins.create("cost_models", name) for name in _MODELS]
-    chosen = {layer.name: (_chosen(layer, precision, pinned),) for layer in network}
-    table = tabulate(network, chosen, models)
-    return {
-        model.name: int(table.fixed[model.name])
-        + sum(int(table.of[name][bits][model.name]) for name, (bits,) in chosen.items())
-        for model in models
+    return plugins.create("cost_models", *plugins.parse("cost_models", text))
+
+
+def _document(
+    network: NetworkDescription, made: list[UniformConfiguration], *, per_layer: bool
+) -> dict[str, Any]:
+    """The network with the costs of uniform configurations, and what the models say beside them."""
+    document = network_document(network, {c.precision.label: c.totals for c in made})
+    if per_layer:
+        document["layer_costs"] = {
+            c.precision.label: {
+                name: {cost: c.layer_cost(name, cost) for cost in c.layer_costs}
+                for name in network.names
+            }
+            for c in made
+        }
+    notes = {cost: list(said) for c in made for cost, said in c.table.notes.items() if said}
+    return document | ({"notes": notes} if notes else {})
+
+
+def _draw_costs(
+    options: argparse.Namespace, network: NetworkDescription, made: list[UniformConfiguration]
+) -> None:
+    from bitwright.layer_costs_plot import Bar, draw_layer_costs
+
+    names = made[0].layer_costs if made else ()
+    costs = {
+        cost: {
+            layer: {
+                c.precision.label: Bar(
+                    float(c.layer_cost(layer, cost)), float(c.source(layer, cost).spread or 0)
+                )
+                for c in made
+            }
+            for layer in network.names
+        }
+        for cost in names
     }
+    if not costs:
+        raise InputError("--plot-costs: there is no cost of a layer to draw")
+    _save(options, draw_layer_costs(network.name, costs), options.plot_costs)
 
 
-def _chosen(layer: LayerDescription, precision: Precision, pinned: bool) -> Precision:
-    if not pinned:
-        layer = replace(layer, pinned=None, least=None)
-    if layer.least is not None:
-        raised = Precision(
-            max(precision.weight_bits, layer.least.weight_bits),
-            max(precision.activation_bits, layer.least.activation_bits),
-        )
-        return layer.candidates((raised,))[0]
-    return layer.candidates((precision,))[0]
+def _draw_roofline(
+    options: argparse.Namespace,
+    network: NetworkDescription,
+    made: list[UniformConfiguration],
+    models: list[Any],
+    device: Device | None,
+) -> None:
+    from bitwright.cost_models import Roofline
+    from bitwright.roofline_plot import draw_roofline
+
+    asked = [model for model in models if isinstance(model, Roofline)]
+    model = (asked or [Roofline()])[0].for_network(network, device)
+    if not made:
+        raise InputError("--plot-roofline: the device stores none of the precisions")
+    estimates = {
+        c.precision.label: [model.estimate(layer, c.chosen[layer.name]) for layer in network]
+        for c in made
+    }
+    _save(options, draw_roofline(network.name, estimates), options.plot_roofline)
+
+
+def _save(options: argparse.Namespace, figure: Any, path: Path) -> None:
+    from bitwright.plots import save
+
+    save(figure, path)
+    say(options, f"drawn: {path}")
 
 
 def _pin(text: str) -> tuple[str, Precision | LeastPrecision]:

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from bitwright.problems.network import LayerDescription, NetworkDescription
 from bitwright.text import figure, share, text_table, wrapped
 
-_MIB, _GIGA = 8 * 2**20, 1e9
 
-
-def network_text(
-    network: NetworkDescription,
-    costs: Mapping[str, Mapping[str, int | float]],
-    pins: str,
-    widest: int | None,
-) -> str:
-    """Layers, ties and costs of uniform configurations; `pins` says whether these hold the pins."""
+def network_text(network: NetworkDescription, costs: str, widest: int | None) -> str:
+    """Layers and ties, with the text of the costs of uniform configurations behind them."""
     parts = [f"{network.name}: {_counted(network)}", _layers(network, widest)]
     if network.ties:
         parts.append(_ties(network))
@@ -27,7 +18,7 @@ def network_text(
                 "computed weights, einsum: docs/networks.md says which); their costs, too, are those of float32"
             )
         )
-    parts.append(_costs(costs, pins))
+    parts.append(costs)
     return "\n\n".join(parts)
 
 
@@ -95,19 +86,3 @@ def _ties(network: NetworkDescription) -> str:
         side = "all sides" if tie.side == "all" else f"{tie.side} bits"
         lines.append(f"  {number}. {side}: {', '.join(tie.layers)} ({tie.reason})")
     return "\n".join(lines)
-
-
-def _costs(costs: Mapping[str, Mapping[str, int | float]], pins: str) -> str:
-    rows = [
-        [
-            label,
-            *(figure(int(value)) for value in of.values()),
-            f"{float(of['bitops']) / _GIGA:.2f}",
-            f"{float(of['size_bits']) / _MIB:.3f}",
-        ]
-        for label, of in costs.items()
-    ]
-    names = list(next(iter(costs.values())))
-    return f"every layer at one precision, pins {pins}:\n" + text_table(
-        ["precision", *names, "GBOPS", "MiB"], rows
-    )

@@ -9,6 +9,7 @@ from bitwright.cost_models.arithmetic import BitOperations as BitOperations
 from bitwright.cost_models.arithmetic import MeanWeightBits as MeanWeightBits
 from bitwright.cost_models.arithmetic import WeightSize as WeightSize
 from bitwright.cost_models.peak_activation import PeakActivation as PeakActivation
+from bitwright.cost_models.roofline import Roofline as Roofline
 from bitwright.cost_models.stored_size import PackedSize as PackedSize
 from bitwright.cost_models.stored_size import StoredSize as StoredSize
 from bitwright.cost_models.tables.table import CostTable as CostTable

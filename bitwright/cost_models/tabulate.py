@@ -25,6 +25,7 @@ from bitwright.problems.costing import (
     NeedsNetwork,
     PeakModel,
 )
+from bitwright.problems.errors import BitwrightError
 from bitwright.problems.exact import Number, exact
 
 
@@ -159,7 +160,14 @@ def _check_candidates(network: NetworkDescription, candidates: Candidates) -> No
 
 def _cost(model: CostModel, layer: LayerDescription, precision: Precision) -> Number:
     what = f"cost {model.name!r}: layer {layer.name!r} at {precision}"
-    return _checked(model.cost(layer, precision), what)
+    try:
+        cost = model.cost(layer, precision)
+    except BitwrightError:
+        raise
+    # Anything at all may go wrong inside somebody else's model; the cause stays attached.
+    except Exception as error:
+        raise InputError(f"{what}: {type(error).__name__}: {error}") from error
+    return _checked(cost, what)
 
 
 def _checked(value: Number, what: str) -> Number:

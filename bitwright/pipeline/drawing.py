@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from bitwright.layer_costs_plot import draw_layer_costs
+from bitwright.pipeline.costing import bars_of, read_costs
 from bitwright.pipeline.scoring import table_from_document
 from bitwright.pipeline.verifying import VERIFIED
 from bitwright.pipeline.work import Work
@@ -23,7 +25,7 @@ from bitwright.report import report_html
 
 
 def draw(work: Work) -> list[str]:
-    """Draw front, verified points, significance map and confusion matrix; write `report.html`."""
+    """Draw front, verified points, significance, confusion and costs of layers; write `report.html`."""
     verified = read_verified(work.folder / VERIFIED)
     figures = {
         "pareto": draw_front(
@@ -34,14 +36,16 @@ def draw(work: Work) -> list[str]:
         "verified": draw_verified(verified, work.config.name),
         "significance": draw_significance(
             {
-                section.name: table_from_document(
-                    work.folder.read_json(f"significance/{section.name}.json"), solved=False
+                section.label: table_from_document(
+                    work.folder.read_json(f"significance/{section.label}.json"), solved=False
                 )
                 for section in work.config.significance
             }
         ),
         "confusion": _confusion(work),
     }
+    if bars := bars_of(read_costs(work.folder.path)):
+        figures["costs"] = draw_layer_costs(work.config.name, bars)
     outputs = []
     for name, figure in figures.items():
         for suffix in ("png", "svg"):

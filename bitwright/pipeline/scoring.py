@@ -58,14 +58,14 @@ def score(work: Work) -> list[str]:
     outputs = []
     for section in work.config.significance:
         measure = work.plugin("significance", section)
-        with work.reporter.bar(f"scoring ({section.name})") as bar:
+        with work.reporter.bar(f"scoring ({section.label})") as bar:
             table = measure.measure(
                 _context(work, lambda label, done, total: bar.update(done, total, label))
             )
-        name = f"significance/{section.name}.json"
+        name = f"significance/{section.label}.json"
         work.folder.write_json(name, table_document(table, clean=work.config.clean_up))
-        write_atomic(work.folder / f"significance/{section.name}.csv", table_csv(table))
-        outputs += [name, f"significance/{section.name}.csv"]
+        write_atomic(work.folder / f"significance/{section.label}.csv", table_csv(table))
+        outputs += [name, f"significance/{section.label}.csv"]
     return outputs
 
 

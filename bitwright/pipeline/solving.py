@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bitwright import api
-from bitwright.cost_models import tabulate
+from bitwright.pipeline.costing import tabulated, write_costs
 from bitwright.pipeline.scoring import table_from_document
 from bitwright.pipeline.work import Work
 from bitwright.problems.device import Device
@@ -26,11 +26,11 @@ def make_problem(work: Work) -> list[str]:
     """Put scores and costs together; the first measure of the configuration gives the loss."""
     if work.device is not None:
         work.reporter.say(_left_out(work, work.device))
-    measure = work.config.significance[0].name
+    measure = work.config.significance[0].label
     document = work.folder.read_json(f"significance/{measure}.json")
     problem = assemble(work, work.network, _losses(table_from_document(document, solved=True)))
     write_problem(problem, work.folder / "problem.json")
-    return ["problem.json"]
+    return ["problem.json", *write_costs(work)]
 
 
 def _left_out(work: Work, device: Device) -> str:
@@ -64,8 +64,7 @@ def _names(layers: Sequence[str], of: int = 0) -> str:
 def assemble(work: Work, network: NetworkDescription, loss: LossOf) -> AllocationProblem:
     """The problem of a network with this loss for every layer and candidate precision."""
     candidates = work.candidates_in(network)
-    models = [work.plugin("cost_models", section) for section in work.config.costs]
-    costs = tabulate(network, candidates, models, work.device)
+    costs = tabulated(work, network)
     layers = [
         LayerChoices(name, tuple(Choice(p, loss(name, p), costs.of[name][p]) for p in offered))
         for name, offered in candidates.items()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bitwright.pipeline.costing import read_costs, spread_of
 from bitwright.problems.formats import read_verified
+from bitwright.problems.precision import Precision
 from bitwright.problems.verified import MeasuredQuality, OverSeeds, Verified
-from bitwright.text import counted, figure, text_table
+from bitwright.text import counted, figure, text_table, wrapped
 
 _NEXT_TO_CHANCE = 1.5
+_PICTURES = ("pareto", "verified", "significance", "confusion", "costs")
 
 
 def summary_text(run: Path) -> str:
@@ -43,11 +47,11 @@ def _figure(value: float | None) -> str:
 
 
 def _solutions(run: Path) -> str:
-    rows, notes = [], []
+    rows, notes, costs = [], [], read_costs(run)
     for path in sorted((run / "solutions").glob("*.json")):
         solution = _json(path)
         used = ", ".join(
-            f"{n} {figure(solution['costs'][n])} of {figure(b)}"
+            f"{n} {figure(solution['costs'][n])}{_spread(costs, n, solution)} of {figure(b)}"
             if n in solution["costs"]
             else f"{n} <= {figure(b)}"
             for n, b in solution["budgets"].items()
@@ -61,7 +65,18 @@ def _solutions(run: Path) -> str:
         if solution["explanation"]:
             notes.append(f"{path.stem}: {solution['explanation']}")
     table = text_table(["solution", "status", "loss", "gap", "budgets"], rows)
+    notes += [wrapped(f"{name}: {said}") for name, cost in costs.items() for said in cost["notes"]]
     return "\n".join([table, *notes])
+
+
+def _spread(costs: Mapping[str, Any], name: str, solution: Mapping[str, Any]) -> str:
+    """How far the cost of a solution may be off by what its figures were measured with."""
+    labels = {
+        layer: Precision(b["weight_bits"], b["activation_bits"], b["variant"]).label
+        for layer, b in (solution.get("bits") or {}).items()
+    }
+    spread = spread_of(costs[name], labels) if name in costs else None
+    return "" if spread is None else f" ± {spread:.3g}"
 
 
 def verified_text(verified: Verified) -> str:
@@ -114,5 +129,6 @@ def _warnings(quality: MeasuredQuality, metric: str) -> list[str]:
 
 
 def _pictures(run: Path) -> str:
-    names = ", ".join(f"{n}.png" for n in ("pareto", "verified", "significance", "confusion"))
+    drawn = [n for n in _PICTURES if (run / f"{n}.png").is_file()]
+    names = ", ".join(f"{n}.png" for n in drawn)
     return f"Pictures: {run}/ {names} (and .svg)\nReport: {run / 'report.html'}"

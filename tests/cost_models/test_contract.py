@@ -1,5 +1,7 @@
 """Every cost model of ours keeps the public contract."""
 
+import inspect
+
 import pytest
 
 from bitwright.cost_models import (
@@ -7,13 +9,17 @@ from bitwright.cost_models import (
     CostTable,
     MeanWeightBits,
     PackedSize,
+    Roofline,
     StoredSize,
     WeightSize,
 )
-from bitwright.problems import Precision
+from bitwright.cost_models.devices import load_device
+from bitwright.problems import Peak, Precision
+from bitwright.problems.costing import CostInteraction, CostSource
 from bitwright.problems.operation import operation_key
 from bitwright.testing.cost_model_contract import NETWORK, CostModelContract
 
+from .speaking import Speaking
 from .tables.boards import OPERATION, board, residual, row
 
 
@@ -74,4 +80,76 @@ class TestCostTableByOperation(CostModelContract):
         rows = [row(operation_key(layer), Precision(8, 8), "1.5") for layer in network]
         file = tmp_path / "table.csv"
         file.write_text("\n".join(["# overhead_us: 2", "# factor_us: 1.25", OPERATION, *rows]))
-        return CostTable(file=file, interpolate=True).for_network(network, board())
+        return CostTable(file=file, interpolate=True)
+
+    @pytest.fixture
+    def device(self):
+        return board()
+
+
+class TestRoofline(CostModelContract):
+    @pytest.fixture
+    def cost_model(self):
+        return Roofline()
+
+    @pytest.fixture
+    def device(self):
+        return load_device("nvidia_t4")
+
+    @pytest.fixture
+    def precisions(self):
+        return (Precision(4, 4), Precision(8, 8))
+
+
+class TestSpeaking(CostModelContract):
+    """A model with interactions and sources, so that their tests are not skipped for all."""
+
+    @pytest.fixture
+    def cost_model(self):
+        return Speaking()
+
+
+class OnlyPeak:
+    """A cost that is a peak and nothing else."""
+
+    name = "peak_activation_bytes"
+
+    def peaks(self, network, candidates):
+        return [Peak(self.name, tuple({name: 3} for name in network.names))]
+
+
+class TestOnlyPeak(CostModelContract):
+    @pytest.fixture
+    def cost_model(self):
+        return OnlyPeak()
+
+
+BROKEN = {
+    "test_the_model_for_a_network_keeps_its_name": {
+        "for_network": lambda self, network, device: BitOperations(),
+    },
+    "test_interactions_fit_the_candidates": {
+        "interactions": lambda self, network, candidates: [
+            CostInteraction(network.names[:2], ((0,) * 2,) * 2)
+        ],
+    },
+    "test_peaks_are_of_the_models_name": {
+        "peaks": lambda self, network, candidates: [Peak("other", ({"conv": 1},))],
+    },
+    "test_sources_are_there_where_costs_are": {
+        "source": lambda self, layer, precision: CostSource(spread=-1),
+    },
+}
+
+
+@pytest.mark.parametrize(("test", "method"), BROKEN.items(), ids=str)
+def test_the_contract_finds_what_is_broken(test, method):
+    """A model that breaks one promise fails just the test of that promise."""
+    model = type("Broken", (Speaking,), method)()
+    contract = CostModelContract()
+    precisions = (Precision(4, 8), Precision(8, 8))
+    ready = model.for_network(NETWORK, None) if hasattr(model, "for_network") else model
+    asked = {"cost_model": model, "ready": ready, "network": NETWORK, "precisions": precisions}
+    wanted = inspect.signature(getattr(contract, test)).parameters
+    with pytest.raises(AssertionError):
+        getattr(contract, test)(**{name: asked[name] for name in wanted})

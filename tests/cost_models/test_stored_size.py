@@ -25,9 +25,17 @@ LAYER = LayerDescription(
 
 
 GRIDS = [
-    (scheme, granularity)
-    for scheme in ("symmetric", "affine")
-    for granularity in ("channel", "tensor", "group:3")
+    ("symmetric", "channel"),
+    ("affine", "tensor"),
+    *(
+        pytest.param(*grid, marks=pytest.mark.slow)
+        for grid in (
+            ("symmetric", "tensor"),
+            ("symmetric", "group:3"),
+            ("affine", "channel"),
+            ("affine", "group:3"),
+        )
+    ),
 ]
 
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from bitwright.commands.cost import uniform_costs
+from bitwright.cost_models import BitOperations, WeightSize
 from bitwright.networks import TIE_RULES, pin, read_network
 from bitwright.networks.torchvision_import import import_torchvision
 from bitwright.problems.precision import Precision
+from bitwright.uniform_costs import uniform_configurations
 
 from .flops import flops
 
@@ -21,6 +22,13 @@ def built(family, name, **options):
     """A model of torchvision's with random weights."""
     models = import_torchvision().models
     return getattr(getattr(models, family) if family else models, name)(weights=None, **options)
+
+
+def pinned_costs(network, precision):
+    """Bit operations and bits of the weights with every layer but the pinned ones at a precision."""
+    models = [BitOperations(), WeightSize()]
+    (made,), _ = uniform_configurations(network, [precision], models, None, pinned=True)
+    return made.totals
 
 
 def image(size, *, batch=1):
@@ -147,7 +155,7 @@ def test_published_costs_of_uniform_bits(name, bits, mib, gbops):
     Its ResNet50 has the stride in conv1, so that only the sizes compare.
     """
     network = pin(described(name), {"first": W8, "last": W8})
-    costs = uniform_costs(network, Precision(bits, bits), pinned=True)
+    costs = pinned_costs(network, Precision(bits, bits))
     assert round(costs["size_bits"] / MIB, 3) == mib
     assert gbops is None or round(costs["bitops"] / GIGA, 2) == gbops
 
@@ -160,10 +168,7 @@ def test_bit_operations_of_resnet50_with_the_stride_in_conv1():
     network = read_network(model, image(224), ties=()).description
     assert network.macs == 3_857_973_248
     network = pin(network, {"first": W8, "last": W8})
-    gbops = [
-        round(uniform_costs(network, Precision(b, b), pinned=True)["bitops"] / GIGA, 2)
-        for b in (8, 4)
-    ]
+    gbops = [round(pinned_costs(network, Precision(b, b))["bitops"] / GIGA, 2) for b in (8, 4)]
     assert gbops == [246.91, 67.49]
 
 

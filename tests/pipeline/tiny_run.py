@@ -14,12 +14,14 @@ from bitwright.run_config import RunConfig, parse_run_config
 RESULTS = (
     "network.json", "critical.json", "problem.json", "front.json", "front_points.json", "verified.json",
     "float.safetensors", "significance/float_losses_classification.npy",
-    "significance/losses_classification.npy", "significance/semantic.csv", "significance/overall.csv",
+    "significance/losses_classification.npy", "costs.json", "significance/semantic.csv", "significance/overall.csv",
 )  # fmt: skip
 """Files that are the same, byte for byte, however often a run was interrupted."""
 
 PICTURES = tuple(
-    f"{n}.{s}" for n in ("pareto", "verified", "significance", "confusion") for s in ("png", "svg")
+    f"{n}.{s}"
+    for n in ("pareto", "verified", "significance", "confusion", "costs")
+    for s in ("png", "svg")
 )
 """These too."""
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
+from bitwright.cost_models.device_option import DeviceOption
+from bitwright.cost_models.devices import load_device
 from bitwright.cost_models.tables import changes, notes
 from bitwright.cost_models.tables.interpolation import LEAST_ROWS, Group, group_of, likeness
 from bitwright.cost_models.tables.lookup import Figure, Found, Rows, table_precision
@@ -18,8 +20,6 @@ from bitwright.problems.errors import InputError
 from bitwright.problems.network import LayerDescription, NetworkDescription
 from bitwright.problems.operation import OperationKey
 from bitwright.problems.precision import Precision
-
-_DEVICE_FILES = (".yaml", ".yml", ".json")
 
 
 class CostTable:
@@ -40,7 +40,7 @@ class CostTable:
         *,
         file: Path,
         cost: str = "latency_us",
-        device: Path | None = None,
+        device: DeviceOption | None = None,
         interpolate: bool = False,
         end_to_end: bool | None = None,
     ) -> None:
@@ -55,7 +55,7 @@ class CostTable:
         self.prediction = read_prediction(data, cost)
         self.end_to_end = self.prediction.is_end_to_end if end_to_end is None else end_to_end
         self.interpolate = interpolate
-        self.device = None if device is None else _load_device(device)
+        self.device = None if device is None else load_device(device)
         self.network: NetworkDescription | None = None
         self.batch = batch_of(data)
         self._own_device = device is not None
@@ -196,11 +196,3 @@ class CostTable:
         if self.device is None or measured in {c.name for c in self.device.compute_types}:
             return measured
         return self.device.layer_runs_as(layer, precision) or measured
-
-
-def _load_device(option: Path) -> Device:
-    """The device of the option: a file by its ending, else a name, before which a folder may stand."""
-    from bitwright.cost_models.devices import load_device
-
-    is_file = option.suffix.lower() in _DEVICE_FILES
-    return load_device(option if is_file else option.name)

@@ -93,7 +93,7 @@ def network_from_document(document: Any, source: str) -> NetworkDescription:
     root.kind(FORMAT)
     root.keys(
         ("format", "name", "layers"),
-        ("ties", "other_bytes", "links", "tensors", "totals", "costs"),
+        ("ties", "other_bytes", "links", "tensors", "totals", "costs", "layer_costs", "notes"),
     )
     root["format"].choice((FORMAT,))
     _check_totals(root)
