@@ -98,7 +98,11 @@ class Graph:
 
     def scalar(self, name: str, data: bytes, onnx_type: int) -> Any:
         """Make the node of a scalar constant: part of the graph, not of what is stored."""
-        value = self.onnx.TensorProto(data_type=onnx_type, dims=[], raw_data=data)
+        return self.constant(name, data, onnx_type, [])
+
+    def constant(self, name: str, data: bytes, onnx_type: int, shape: list[int]) -> Any:
+        """Make the node of a constant tensor, which is no part of what is stored either."""
+        value = self.onnx.TensorProto(data_type=onnx_type, dims=shape, raw_data=data)
         return self.node("Constant", [], name, value=value)
 
     def remove_unused(self) -> None:

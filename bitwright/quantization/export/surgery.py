@@ -184,9 +184,14 @@ class Surgery:
             graph.add_initializer(stem, raw_bytes(weight.codes, kind), onnx_type, shape),
             graph.add_array(f"{stem}_scale", weight.scale),
         ]
+        zero_point = f"{stem}_zero_point"
+        data, shape = raw_bytes(weight.zero_point, kind), list(weight.zero_point.shape)
         if weight.zero_point.any():
-            data, shape = raw_bytes(weight.zero_point, kind), list(weight.zero_point.shape)
-            names.append(graph.add_initializer(f"{stem}_zero_point", data, onnx_type, shape))
+            names.append(graph.add_initializer(zero_point, data, onnx_type, shape))
+        elif kind.bits == 8 and reader.op_type in ("Gemm", "MatMul"):
+            # ONNX Runtime (1.31) multiplies in integers only where zero points are written out.
+            graph.before(reader, graph.constant(zero_point, data, onnx_type, shape))
+            names.append(zero_point)
         where = {} if weight.channel_axis is None else {"axis": weight.channel_axis}
         graph.before(reader, graph.node("DequantizeLinear", names, f"{stem}_dequantized", **where))
         self.shared[key] = f"{stem}_dequantized"

@@ -333,6 +333,22 @@ def test_outputs_are_rounded_behind_a_relu6(tmp_path):
     assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
 
 
+def test_products_run_as_integers(tmp_path):
+    """Linear layers of 8 bits are integer products where a quantizer follows, or no bias is added."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(32, 24), nn.ReLU(), nn.Linear(24, 9, bias=False)).eval()
+    inputs = (torch.randn(8, 32),)
+    network = read_network(model, inputs, "products").description
+    quantized = uniform(model, network, calibrate(model, network, [inputs]), "w8a8")
+    proto = export_qdq(quantized, inputs).proto
+    kinds = operators(proto, tmp_path)
+    assert not {"Gemm", "MatMul", "FusedGemm", "FusedMatMul"} & set(kinds)
+    with torch.no_grad():
+        expected = quantized(*inputs).numpy()
+    (found,) = outputs(proto, *inputs)
+    assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+
+
 @pytest.mark.parametrize("label", ["w4a8", "w2a8", "w4a4", "w3a5"])
 def test_widened_codes_run_as_integers(label, tmp_path):
     """Codes of few bits, stored in 8, give what they give as stored, and run in integer convolutions."""
