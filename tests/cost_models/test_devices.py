@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections import defaultdict
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from bitwright.cost_models import devices
 from bitwright.cost_models.devices import is_device_path, known_devices, load_device
 from bitwright.problems import InputError, Precision
 from bitwright.problems.device import Device, Figure, Support
@@ -196,8 +195,9 @@ def test_a_file_of_ones_own(tmp_path):
 def test_a_json_file_is_one_of_mct(monkeypatch):
     """It goes to the reader of Sony's target platform files, whatever its case."""
     asked = []
-    reader = SimpleNamespace(read_mct=lambda path: asked.append(path) or load_device("nvidia_t4"))
-    monkeypatch.setitem(sys.modules, "bitwright.cost_models.readers.mct", reader)
+    monkeypatch.setattr(
+        devices, "read_mct", lambda path: asked.append(path) or load_device("nvidia_t4")
+    )
     assert load_device("folder/tpc.JSON").name == "nvidia_t4"
     assert asked == [Path("folder/tpc.JSON")]
 
