@@ -19,7 +19,6 @@ from bitwright.measuring.configurations import (
 from bitwright.measuring.end_to_end import Terms, fit, terms_of
 from bitwright.measuring.journal import Journal
 from bitwright.measuring.layer_export import empty_model, operation_model, random_inputs
-from bitwright.measuring.links import links_of
 from bitwright.measuring.operations import LayersFound, Operation, find_operations
 from bitwright.measuring.results import HostMeasurement, NetworkTimes, OperationTimes, Settings
 from bitwright.measuring.runtime import Runtime
@@ -216,13 +215,13 @@ def _with_networks(
     times: Mapping[str, Times],
 ) -> HostMeasurement:
     """The same with the fit to calibration networks, and predictions of all."""
-    links = links_of(source.traced)
+    links = source.traced.description.links
     terms: dict[str, Terms] = {
         name: terms_of(configuration, measured.layer_times, links)
         for name, (_, configuration) in configurations.items()
     }
     known = [name for name, (role, _) in configurations.items() if role != "validation"]
-    fitted = fit([(terms[name], times[name].least) for name in known], measured.overhead.least)
+    fitted = fit([(terms[name], times[name].least) for name in known], measured.overhead_us)
     networks = tuple(
         NetworkTimes(name, role, configuration, times[name], fitted.predict(terms[name]))
         for name, (role, configuration) in configurations.items()
