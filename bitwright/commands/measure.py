@@ -2,7 +2,8 @@
 
 SOURCE is a run configuration (.yaml), torchvision:NAME (random weights) or module.path:function,
 which returns a model; or a run folder, whose solutions are then exported and measured as they are.
-With --read the table is made of profiles that other tools recorded, and nothing is run. A measurement that is killed goes on where it was. Exit status: 0 done, 2 bad usage or input.
+With --read the table is made of profiles that other tools recorded, and nothing is run. A measurement
+that is killed goes on where it was. Exit status: 0 done, 2 bad usage or input.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from bitwright.commands.measure_reading import add_reading_arguments, run_reading
 from bitwright.commands.shared import (
+    add_input_argument,
     add_plot_argument,
     answer,
     at_least_one,
@@ -19,7 +21,6 @@ from bitwright.commands.shared import (
     draw,
     say,
     seed,
-    shape,
 )
 from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.precision import Precision
@@ -53,11 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precisions", nargs="+", action="extend", metavar="PRECISION",
         help="what to measure (default: what the runtime has types for: w32a32 and w8a8)",
     )  # fmt: skip
-    parser.add_argument(
-        "--input", action="append", default=[], type=shape, metavar="N,C,H,W",
-        help="shape of an input, batch included (default: the source's own, or 1,3,224,224); once "
-             "per input",
-    )  # fmt: skip
+    add_input_argument(parser)
     parser.add_argument("--batch", type=at_least_one, metavar="N", help="batch of every input")
     parser.add_argument(
         "--runtime", default="onnxruntime", metavar="NAME",

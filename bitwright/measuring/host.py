@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
 
 from bitwright.measuring.configurations import (
     choices_of,
@@ -17,12 +13,12 @@ from bitwright.measuring.configurations import (
     uniform,
 )
 from bitwright.measuring.end_to_end import Terms, fit, terms_of
-from bitwright.measuring.journal import Journal
-from bitwright.measuring.layer_export import empty_model, operation_model, random_inputs
+from bitwright.measuring.layer_export import operation_model
+from bitwright.measuring.models import EMPTY, batch_of, random_inputs, time_models
 from bitwright.measuring.operations import LayersFound, Operation, find_operations
 from bitwright.measuring.results import HostMeasurement, NetworkTimes, OperationTimes, Settings
 from bitwright.measuring.runtime import Runtime
-from bitwright.measuring.timing import Times, pinned_to, time_in_rounds
+from bitwright.measuring.timing import Times, pinned_to
 from bitwright.networks import pin
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import BitwrightError, InputError
@@ -30,8 +26,6 @@ from bitwright.problems.precision import Precision
 from bitwright.progress import Reporter
 from bitwright.quantization import calibrate
 from bitwright.sources import SourceNetwork
-
-EMPTY = "empty run"
 
 
 def measure_source(
@@ -58,23 +52,24 @@ def measure_source(
     models, left_out = _operation_models(keys, reporter)
     with pinned_to(settings.threads):
         refused = _refused(runtime, models, settings)
-        models = {key: model for key, model in models.items() if str(key) not in refused}
-        left_out |= refused
-        if not models:
-            reasons = sorted(set(left_out.values()))
-            raise InputError(f"no layer can be measured in {runtime.name}: {'; '.join(reasons)}")
-        configurations = _configurations(source, found, list(models), settings)
-        networks = _network_models(source, configurations, reporter)
-        files = {EMPTY: empty_model(), **{str(k): m for k, m in models.items()}, **networks}
-        with reporter.bar(f"measuring {len(files)} models") as bar:
-            times = time_in_rounds(
-                files,
-                lambda: {name: _load(runtime, model, settings) for name, model in files.items()},
-                repeats=settings.repeats,
-                seed=settings.seed,
-                journal=Journal(journal, _journal_key(files, runtime, settings)),
-                bar=bar,
-            )
+    models = {key: model for key, model in models.items() if str(key) not in refused}
+    left_out |= refused
+    if not models:
+        reasons = sorted(set(left_out.values()))
+        raise InputError(f"no layer can be measured in {runtime.name}: {'; '.join(reasons)}")
+    configurations = _configurations(source, found, list(models), settings)
+    times = time_models(
+        {
+            **{str(key): model for key, model in models.items()},
+            **_network_models(source, configurations, reporter),
+        },
+        runtime,
+        threads=settings.threads,
+        repeats=settings.repeats,
+        seed=settings.seed,
+        journal=journal,
+        reporter=reporter,
+    )
     overhead = times[EMPTY]
     operations = tuple(
         OperationTimes(
@@ -87,19 +82,13 @@ def measure_source(
     )
     measured = HostMeasurement(
         source.traced.description.name,
-        batch_of(source),
+        batch_of(source.inputs),
         found,
         overhead,
         operations,
         left_out={**found.left_out, **left_out},
     )
     return _with_networks(measured, source, configurations, times) if configurations else measured
-
-
-def batch_of(source: SourceNetwork) -> int:
-    """The length of the first axis of the first input; 1 for an input that is no tensor."""
-    first = source.inputs[0] if source.inputs else None
-    return int(first.shape[0]) if isinstance(first, torch.Tensor) and first.ndim else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,16 +124,12 @@ def _operation_models(
     return models, left_out
 
 
-def _load(runtime: Runtime, model: bytes, settings: Settings) -> Callable[[], object]:
-    return runtime.load(model, random_inputs(model, settings.seed), settings.threads)
-
-
 def _refused(runtime: Runtime, models: Mapping[_Key, bytes], settings: Settings) -> dict[str, str]:
     """What the runtime cannot run, with what it says."""
     refused: dict[str, str] = {}
     for key, model in models.items():
         try:
-            _load(runtime, model, settings)()
+            runtime.load(model, random_inputs(model, settings.seed), settings.threads)()
         # Runtimes have errors of their own; whatever it is, this operation cannot be run there.
         except Exception as error:
             refused[str(key)] = f"{runtime.name}: {' '.join(str(error).split())[:200]}"
@@ -196,16 +181,6 @@ def _network_models(
             bar.update(number, len(configurations))
             models[name] = network_model(source.model, source.inputs, configuration, calibration)
     return models
-
-
-def _journal_key(files: Mapping[str, bytes], runtime: Runtime, settings: Settings) -> str:
-    what = {
-        "models": {name: hashlib.sha256(model).hexdigest() for name, model in files.items()},
-        "runtime": [runtime.name, runtime.version],
-        "threads": settings.threads,
-        "seed": settings.seed,
-    }
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
 def _with_networks(

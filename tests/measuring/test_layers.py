@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from bitwright.measuring.layer_export import empty_model, operation_model, random_inputs
+from bitwright.measuring.layer_export import operation_model
+from bitwright.measuring.models import empty_model, random_inputs
 from bitwright.measuring.onnx_runtime import OnnxRuntime
 from bitwright.measuring.operations import find_operations
 from bitwright.networks import read_network
