@@ -49,14 +49,7 @@ def measure_source(
     found = find_operations(source.model, source.traced)
     keys = _keys(found, settings.precisions)
     _configurations(source, found, keys, settings)  # refuses what there are too few of at once
-    models, left_out = _operation_models(keys, reporter)
-    with pinned_to(settings.threads):
-        refused = _refused(runtime, models, settings)
-    models = {key: model for key, model in models.items() if str(key) not in refused}
-    left_out |= refused
-    if not models:
-        reasons = sorted(set(left_out.values()))
-        raise InputError(f"no layer can be measured in {runtime.name}: {'; '.join(reasons)}")
+    models, left_out = _runnable(keys, runtime, settings, reporter)
     configurations = _configurations(source, found, list(models), settings)
     times = time_models(
         {
@@ -71,21 +64,20 @@ def measure_source(
         reporter=reporter,
     )
     overhead = times[EMPTY]
-    operations = tuple(
-        OperationTimes(
-            key.operation,
-            key.precision,
-            times[str(key)].without(overhead.least),
-            runtime.runs_as(models[key]),
-        )
-        for key in models
-    )
     measured = HostMeasurement(
         source.traced.description.name,
         batch_of(source.inputs),
         found,
         overhead,
-        operations,
+        tuple(
+            OperationTimes(
+                key.operation,
+                key.precision,
+                times[str(key)].without(overhead.least),
+                runtime.runs_as(model),
+            )
+            for key, model in models.items()
+        ),
         left_out={**found.left_out, **left_out},
     )
     return _with_networks(measured, source, configurations, times) if configurations else measured
@@ -107,6 +99,20 @@ def _keys(found: LayersFound, precisions: Sequence[Precision]) -> list[_Key]:
         for precision in precisions
         if operation.quantizable or precision.is_float32
     ]
+
+
+def _runnable(
+    keys: Sequence[_Key], runtime: Runtime, settings: Settings, reporter: Reporter
+) -> tuple[dict[_Key, bytes], dict[str, str]]:
+    """Models of what can be exported and run, and why the others cannot; one at least can be."""
+    models, left_out = _operation_models(keys, reporter)
+    with pinned_to(settings.threads):
+        left_out |= _refused(runtime, models, settings)
+    models = {key: model for key, model in models.items() if str(key) not in left_out}
+    if not models:
+        reasons = sorted(set(left_out.values()))
+        raise InputError(f"no layer can be measured in {runtime.name}: {'; '.join(reasons)}")
+    return models, left_out
 
 
 def _operation_models(
