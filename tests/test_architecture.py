@@ -117,10 +117,12 @@ def test_help_of_a_command_loads_nothing_heavy(command):
     assert not modules_after(command, "--help") & set(HEAVY)
 
 
-def test_the_exact_solver_loads_numpy_alone():
-    """Solving a problem file exactly needs numpy and nothing else."""
+@pytest.mark.parametrize("device", [(), ("--device", "nvidia_t4")], ids=["", "on a device"])
+def test_the_exact_solver_loads_numpy_alone(device):
+    """Solving a problem file exactly needs numpy and nothing else heavy, on a device neither."""
     problem = str(ROOT / "configs/resnet18_t4.json")
-    loaded = modules_after("solve", problem, "--budget", "latency_ms=50%", "--json", "--quiet")
+    asked = ("--budget", "latency_ms=50%", "--json", "--quiet", *device)
+    loaded = modules_after("solve", problem, *asked)
     assert "numpy" in loaded
     assert not loaded & set(HEAVY)
 
