@@ -24,6 +24,7 @@ DOCUMENTS = (
     "docs/qat.md",
     "docs/variants.md",
     "docs/export.md",
+    "docs/cost-models-arithmetic.md",
     "docs/cost-tables.md",
     "docs/devices.md",
     "docs/measuring.md",

@@ -10,7 +10,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bitwright.commands.shared import add_plot_argument, answer, check_plot, draw, say, shape
+from bitwright.commands.shared import (
+    add_input_argument,
+    add_plot_argument,
+    answer,
+    check_plot,
+    draw,
+    say,
+)
 from bitwright.problems.errors import InputError
 from bitwright.problems.formats import dump_json, network_document
 from bitwright.problems.network import NetworkDescription
@@ -40,11 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source", metavar="SOURCE",
         help="run configuration, ONNX file, torchvision:NAME or module.path:function",
     )  # fmt: skip
-    parser.add_argument(
-        "--input", action="append", default=[], type=shape, metavar="N,C,H,W",
-        help="shape of an input, batch included (default: the source's own, or 1,3,224,224); once "
-             "per input",
-    )  # fmt: skip
+    add_input_argument(parser)
     parser.add_argument(
         "--bits", action="append", default=[], type=int, metavar="B",
         help="cost of B bits for the weights and inputs of every layer; may be given several times "
@@ -189,7 +192,7 @@ def _draw_costs(
     }
     if not costs:
         raise InputError("--plot-costs: there is no cost of a layer to draw")
-    _save(options, draw_layer_costs(network.name, costs), options.plot_costs)
+    draw(options, draw_layer_costs(network.name, costs), options.plot_costs)
 
 
 def _draw_roofline(
@@ -210,14 +213,7 @@ def _draw_roofline(
         c.precision.label: [model.estimate(layer, c.chosen[layer.name]) for layer in network]
         for c in made
     }
-    _save(options, draw_roofline(network.name, estimates), options.plot_roofline)
-
-
-def _save(options: argparse.Namespace, figure: Any, path: Path) -> None:
-    from bitwright.plots import save
-
-    save(figure, path)
-    say(options, f"drawn: {path}")
+    draw(options, draw_roofline(network.name, estimates), options.plot_roofline)
 
 
 def _pin(text: str) -> tuple[str, Precision | LeastPrecision]:

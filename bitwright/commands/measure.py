@@ -2,7 +2,8 @@
 
 SOURCE is a run configuration (.yaml), torchvision:NAME (random weights) or module.path:function,
 which returns a model; or a run folder, whose solutions are then exported and measured as they are.
-With --read the table is made of profiles that other tools recorded, and nothing is run. A measurement that is killed goes on where it was. Exit status: 0 done, 2 bad usage or input.
+With --read the table is made of profiles that other tools recorded, and nothing is run. A measurement
+that is killed goes on where it was. Exit status: 0 done, 2 bad usage or input.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from bitwright.commands.measure_reading import add_reading_arguments, run_reading
 from bitwright.commands.shared import (
+    add_input_argument,
     add_plot_argument,
     answer,
     at_least_one,
@@ -19,7 +21,6 @@ from bitwright.commands.shared import (
     draw,
     say,
     seed,
-    shape,
 )
 from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.precision import Precision
@@ -53,12 +54,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precisions", nargs="+", action="extend", metavar="PRECISION",
         help="what to measure (default: what the runtime has types for: w32a32 and w8a8)",
     )  # fmt: skip
-    parser.add_argument(
-        "--input", action="append", default=[], type=shape, metavar="N,C,H,W",
-        help="shape of an input, batch included (default: the source's own, or 1,3,224,224); once "
-             "per input",
-    )  # fmt: skip
+    add_input_argument(parser)
     parser.add_argument("--batch", type=at_least_one, metavar="N", help="batch of every input")
+    _add_timing_arguments(parser)
+    parser.add_argument(
+        "--calibration", type=at_least_one, default=8, metavar="N",
+        help="mixed networks to fit factors and costs of changes to (default 8)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--validation", type=at_least_one, default=12, metavar="N",
+        help="other mixed networks to compare predictions with (default 12)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-networks", action="store_true", help="measure layers only, no whole networks"
+    )
+    _add_run_folder_arguments(parser)
+    add_plot_argument(parser, "predicted against measured times of whole networks")
+    add_reading_arguments(parser)
+    parser.add_argument("--seed", type=seed, default=0, help="of orders and mixtures (default 0)")
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no messages on stderr")
+
+
+def _add_timing_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runtime", default="onnxruntime", metavar="NAME",
         help="onnxruntime (default), openvino, or one of yours; `bitwright plugins` lists the names",
@@ -71,17 +89,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repeats", type=at_least_one, default=40, metavar="N",
         help="turns of a few milliseconds that everything gets; the least counts (default 40)",
     )  # fmt: skip
-    parser.add_argument(
-        "--calibration", type=at_least_one, default=8, metavar="N",
-        help="mixed networks to fit factors and costs of changes to (default 8)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--validation", type=at_least_one, default=12, metavar="N",
-        help="other mixed networks to compare predictions with (default 12)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--no-networks", action="store_true", help="measure layers only, no whole networks"
-    )
+
+
+def _add_run_folder_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--point", action="append", default=[], metavar="K",
         help="with a run folder: a point as `bitwright export` takes it; may be given several times "
@@ -92,11 +102,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with a run folder: export without --integer-outputs and --widen; layers then run in "
              "float32 where codes have fewer than 8 bits or a residual addition follows",
     )  # fmt: skip
-    add_plot_argument(parser, "predicted against measured times of whole networks")
-    add_reading_arguments(parser)
-    parser.add_argument("--seed", type=seed, default=0, help="of orders and mixtures (default 0)")
-    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
-    parser.add_argument("--quiet", action="store_true", help="no messages on stderr")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -58,6 +58,15 @@ def add_solver_argument(parser: argparse.ArgumentParser, default: str) -> None:
     )  # fmt: skip
 
 
+def add_input_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the shapes in which a network is read."""
+    parser.add_argument(
+        "--input", action="append", default=[], type=shape, metavar="N,C,H,W",
+        help="shape of an input, batch included (default: the source's own, or 1,3,224,224); once "
+             "per input",
+    )  # fmt: skip
+
+
 def add_plot_argument(parser: argparse.ArgumentParser, what: str) -> None:
     """Add the file for a picture."""
     parser.add_argument(
@@ -126,12 +135,13 @@ def check_plot(path: Path | None) -> None:
         raise InputError(f"{path}: there is no folder {str(path.parent)!r}")
 
 
-def draw(options: argparse.Namespace, figure: Any) -> None:
-    """Write the figure into the file of `--plot`, and say so."""
+def draw(options: argparse.Namespace, figure: Any, path: Path | None = None) -> None:
+    """Write the figure into a file, that of `--plot` unless another is given, and say so."""
     from bitwright.plots import save
 
-    save(figure, options.plot)
-    say(options, f"drawn: {options.plot}")
+    path = path or options.plot
+    save(figure, path)
+    say(options, f"drawn: {path}")
 
 
 def say(options: argparse.Namespace, message: str) -> None:

@@ -37,10 +37,13 @@ class PeakActivation:
 
     A step of the run becomes one row per combination of layers that may decide; rows that another
     is never below are dropped. Where a step would have more than `MOST_ROWS`, tensors of it are
-    stored at the largest bits of all their readers together: an upper bound.
+    stored at the largest bits of all their readers together: an upper bound, which the notes say.
     """
 
     name = "peak_activation_bytes"
+
+    def __init__(self) -> None:
+        self._bounded = (0, 0)
 
     def peaks(self, network: NetworkDescription, candidates: Candidates) -> Sequence[Peak]:
         """The steps of the network; raises `InputError` where its tensors were not recorded."""
@@ -55,7 +58,10 @@ class PeakActivation:
         # Steps that are below another in any case need not be spelled out: there may be thousands.
         bar = max(_value(step, groups.least) for step in steps)
         steps = [step for step in steps if _value(step, groups.most) >= bar]
-        rows = np.array([row for step in steps for row in _rows(step, len(groups.names))])
+        joined = [_joined(step) for step in steps]
+        bounded = sum(len(few) < len(step) for few, step in zip(joined, steps, strict=True))
+        self._bounded = (bounded, len(steps))
+        rows = np.array([row for step in joined for row in _rows(step, len(groups.names))])
 
         def excess(above: NDArray[np.int64]) -> NDArray[np.int64]:
             bits = np.where(above > 0, groups.most, groups.least)
@@ -71,6 +77,17 @@ class PeakActivation:
                 ),
             ),
         )
+
+    def notes(self) -> Sequence[str]:
+        """Of the network last asked about: how many steps are bounded from above."""
+        bounded, steps = self._bounded
+        if not bounded:
+            return []
+        return [
+            f"bounded from above: {bounded} of {steps} steps that may be the largest have more than "
+            f"{MOST_ROWS} combinations of layers that decide, so some of their tensors count at the "
+            "largest bits of all their readers together"
+        ]
 
 
 class _Groups:
@@ -119,7 +136,7 @@ def _steps(tensors: Sequence[ActivationTensor], groups: _Groups) -> list[list[_S
         since, until = np.searchsorted(firsts, [tensor.steps[0], tensor.steps[1] + 1])
         alive[since:until, kinds[of]] += tensor.elements
     return [
-        _joined([_Stored(int(step[i]), of) for of, i in kinds.items() if step[i]])
+        [_Stored(int(step[i]), of) for of, i in kinds.items() if step[i]]
         for step in _largest(alive, lambda above: above.max(axis=1))
     ]
 

@@ -21,6 +21,7 @@ from bitwright.problems.costing import (
     CostModel,
     CostSource,
     HasInteractions,
+    HasNotes,
     HasSources,
     NeedsNetwork,
     PeakModel,
@@ -92,7 +93,7 @@ def tabulate(
             }
             for model in described
         },
-        notes={model.name: tuple(model.notes()) for model in described},
+        notes={model.name: tuple(model.notes()) for model in ready if isinstance(model, HasNotes)},
     )
 
 

@@ -6,15 +6,14 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import nn
 
+from bitwright.measuring.models import float_model, serialized
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.network import NetworkDescription
 from bitwright.problems.precision import FLOAT32, Precision
 from bitwright.quantization import Calibration, quantized_copy
 from bitwright.quantization.export import export_qdq
-from bitwright.quantization.export.graph import LOWEST_OPSET, float_graph
 
 Choices = Mapping[str, Sequence[Precision]]
 _TRIES = 1000
@@ -100,9 +99,7 @@ def network_model(
     Eight-bit convolutions give eight bits (`--integer-outputs`), so that they run in integers.
     """
     if all(precision.is_float32 for precision in configuration.values()):
-        with torch.no_grad():
-            graph = float_graph(model.eval(), inputs, opset=LOWEST_OPSET, dynamic_batch=False)
-        return bytes(graph.proto.SerializeToString(deterministic=True))
+        return float_model(model, inputs)
     quantized = quantized_copy(model, configuration, calibration)
     export = export_qdq(quantized, inputs, dynamic_batch=False, output_batches=[inputs], widen=True)
-    return bytes(export.proto.SerializeToString(deterministic=True))
+    return serialized(export.proto)

@@ -1,7 +1,7 @@
 """From times of layers to the time of a network: what whole networks, measured, add to the sum.
 
     end to end = overhead + rest + sum over layers of factor(precision) x time
-                 + sum over links whose ends differ in activation bits of
+                 + sum over links whose ends differ in the type of their activations of
                    (change + change per element x elements)
 
 The unknowns are fitted to measured networks by non-negative least squares of the relative errors.
@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from bitwright.cost_models.tables.changes import activation_type
 from bitwright.problems.errors import InputError
 from bitwright.problems.network import Link
 from bitwright.problems.precision import Precision
@@ -25,6 +26,8 @@ Bits = Mapping[str, Precision]
 
 LEAST_FACTOR = 0.1
 """No fit makes the layers of a precision cost less than this share of their sum."""
+
+_FIGURES = ".6g"
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ def terms_of(configuration: Bits, times: Times, links: Iterable[Link]) -> Terms:
     changing = [
         link
         for link in links
-        if configuration[link.source].activation_bits != configuration[link.target].activation_bits
+        if activation_type(configuration[link.source])
+        != activation_type(configuration[link.target])
     ]
     return Terms(sums, len(changing), sum(link.elements for link in changing))
 
@@ -79,12 +83,14 @@ class EndToEnd:
     @cached_property
     def header(self) -> dict[str, str]:
         """The figures as the lines on top of a cost table say them."""
-        factors = {f"factor_us_{p.label}": f"{value:.6g}" for p, value in self.factors.items()}
+        factors = {
+            f"factor_us_{p.label}": f"{value:{_FIGURES}}" for p, value in self.factors.items()
+        }
         return {
-            "rest_us": f"{self.rest_us:.6g}",
+            "rest_us": f"{self.rest_us:{_FIGURES}}",
             **factors,
-            "change_us": f"{self.change_us:.6g}",
-            "change_us_per_element": f"{self.change_us_per_element:.6g}",
+            "change_us": f"{self.change_us:{_FIGURES}}",
+            "change_us_per_element": f"{self.change_us_per_element:{_FIGURES}}",
         }
 
 
@@ -111,7 +117,9 @@ def fit(measured: Sequence[tuple[Terms, float]], overhead_us: float) -> EndToEnd
     above: NDArray[np.float64] = nnls(
         rows / scale * weights[:, None], (target - overhead_us - rows @ least) * weights
     )[0]
-    rest, change, per_element, *factors = (least + above / scale).tolist()
+    # Rounded as the head of a table gives them, so that its reader predicts the same.
+    figures = (float(f"{figure:{_FIGURES}}") for figure in least + above / scale)
+    rest, change, per_element, *factors = figures
     return EndToEnd(
         overhead_us, rest, dict(zip(precisions, factors, strict=True)), change, per_element
     )

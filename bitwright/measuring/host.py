@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
 
 from bitwright.measuring.configurations import (
     choices_of,
@@ -17,13 +13,12 @@ from bitwright.measuring.configurations import (
     uniform,
 )
 from bitwright.measuring.end_to_end import Terms, fit, terms_of
-from bitwright.measuring.journal import Journal
-from bitwright.measuring.layer_export import empty_model, operation_model, random_inputs
-from bitwright.measuring.links import links_of
+from bitwright.measuring.layer_export import operation_model
+from bitwright.measuring.models import EMPTY, batch_of, random_inputs, time_models
 from bitwright.measuring.operations import LayersFound, Operation, find_operations
 from bitwright.measuring.results import HostMeasurement, NetworkTimes, OperationTimes, Settings
 from bitwright.measuring.runtime import Runtime
-from bitwright.measuring.timing import Times, pinned_to, time_in_rounds
+from bitwright.measuring.timing import Times, pinned_to
 from bitwright.networks import pin
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import BitwrightError, InputError
@@ -31,8 +26,6 @@ from bitwright.problems.precision import Precision
 from bitwright.progress import Reporter
 from bitwright.quantization import calibrate
 from bitwright.sources import SourceNetwork
-
-EMPTY = "empty run"
 
 
 def measure_source(
@@ -56,51 +49,38 @@ def measure_source(
     found = find_operations(source.model, source.traced)
     keys = _keys(found, settings.precisions)
     _configurations(source, found, keys, settings)  # refuses what there are too few of at once
-    models, left_out = _operation_models(keys, reporter)
-    with pinned_to(settings.threads):
-        refused = _refused(runtime, models, settings)
-        models = {key: model for key, model in models.items() if str(key) not in refused}
-        left_out |= refused
-        if not models:
-            reasons = sorted(set(left_out.values()))
-            raise InputError(f"no layer can be measured in {runtime.name}: {'; '.join(reasons)}")
-        configurations = _configurations(source, found, list(models), settings)
-        networks = _network_models(source, configurations, reporter)
-        files = {EMPTY: empty_model(), **{str(k): m for k, m in models.items()}, **networks}
-        with reporter.bar(f"measuring {len(files)} models") as bar:
-            times = time_in_rounds(
-                files,
-                lambda: {name: _load(runtime, model, settings) for name, model in files.items()},
-                repeats=settings.repeats,
-                seed=settings.seed,
-                journal=Journal(journal, _journal_key(files, runtime, settings)),
-                bar=bar,
-            )
-    overhead = times[EMPTY]
-    operations = tuple(
-        OperationTimes(
-            key.operation,
-            key.precision,
-            times[str(key)].without(overhead.least),
-            runtime.runs_as(models[key]),
-        )
-        for key in models
+    models, left_out = _runnable(keys, runtime, settings, reporter)
+    configurations = _configurations(source, found, list(models), settings)
+    times = time_models(
+        {
+            **{str(key): model for key, model in models.items()},
+            **_network_models(source, configurations, reporter),
+        },
+        runtime,
+        threads=settings.threads,
+        repeats=settings.repeats,
+        seed=settings.seed,
+        journal=journal,
+        reporter=reporter,
     )
+    overhead = times[EMPTY]
     measured = HostMeasurement(
         source.traced.description.name,
-        batch_of(source),
+        batch_of(source.inputs),
         found,
         overhead,
-        operations,
+        tuple(
+            OperationTimes(
+                key.operation,
+                key.precision,
+                times[str(key)].without(overhead.least),
+                runtime.runs_as(model),
+            )
+            for key, model in models.items()
+        ),
         left_out={**found.left_out, **left_out},
     )
     return _with_networks(measured, source, configurations, times) if configurations else measured
-
-
-def batch_of(source: SourceNetwork) -> int:
-    """The length of the first axis of the first input; 1 for an input that is no tensor."""
-    first = source.inputs[0] if source.inputs else None
-    return int(first.shape[0]) if isinstance(first, torch.Tensor) and first.ndim else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +101,20 @@ def _keys(found: LayersFound, precisions: Sequence[Precision]) -> list[_Key]:
     ]
 
 
+def _runnable(
+    keys: Sequence[_Key], runtime: Runtime, settings: Settings, reporter: Reporter
+) -> tuple[dict[_Key, bytes], dict[str, str]]:
+    """Models of what can be exported and run, and why the others cannot; one at least can be."""
+    models, left_out = _operation_models(keys, reporter)
+    with pinned_to(settings.threads):
+        left_out |= _refused(runtime, models, settings)
+    models = {key: model for key, model in models.items() if str(key) not in left_out}
+    if not models:
+        reasons = sorted(set(left_out.values()))
+        raise InputError(f"no layer can be measured in {runtime.name}: {'; '.join(reasons)}")
+    return models, left_out
+
+
 def _operation_models(
     keys: Sequence[_Key], reporter: Reporter
 ) -> tuple[dict[_Key, bytes], dict[str, str]]:
@@ -136,16 +130,12 @@ def _operation_models(
     return models, left_out
 
 
-def _load(runtime: Runtime, model: bytes, settings: Settings) -> Callable[[], object]:
-    return runtime.load(model, random_inputs(model, settings.seed), settings.threads)
-
-
 def _refused(runtime: Runtime, models: Mapping[_Key, bytes], settings: Settings) -> dict[str, str]:
     """What the runtime cannot run, with what it says."""
     refused: dict[str, str] = {}
     for key, model in models.items():
         try:
-            _load(runtime, model, settings)()
+            runtime.load(model, random_inputs(model, settings.seed), settings.threads)()
         # Runtimes have errors of their own; whatever it is, this operation cannot be run there.
         except Exception as error:
             refused[str(key)] = f"{runtime.name}: {' '.join(str(error).split())[:200]}"
@@ -199,16 +189,6 @@ def _network_models(
     return models
 
 
-def _journal_key(files: Mapping[str, bytes], runtime: Runtime, settings: Settings) -> str:
-    what = {
-        "models": {name: hashlib.sha256(model).hexdigest() for name, model in files.items()},
-        "runtime": [runtime.name, runtime.version],
-        "threads": settings.threads,
-        "seed": settings.seed,
-    }
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-
-
 def _with_networks(
     measured: HostMeasurement,
     source: SourceNetwork,
@@ -216,13 +196,13 @@ def _with_networks(
     times: Mapping[str, Times],
 ) -> HostMeasurement:
     """The same with the fit to calibration networks, and predictions of all."""
-    links = links_of(source.traced)
+    links = source.traced.description.links
     terms: dict[str, Terms] = {
         name: terms_of(configuration, measured.layer_times, links)
         for name, (_, configuration) in configurations.items()
     }
     known = [name for name, (role, _) in configurations.items() if role != "validation"]
-    fitted = fit([(terms[name], times[name].least) for name in known], measured.overhead.least)
+    fitted = fit([(terms[name], times[name].least) for name in known], measured.overhead_us)
     networks = tuple(
         NetworkTimes(name, role, configuration, times[name], fitted.predict(terms[name]))
         for name, (role, configuration) in configurations.items()

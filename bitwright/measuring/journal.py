@@ -52,10 +52,6 @@ class Journal:
             stream.seek(0, 2)
             stream.write("\n".join(lines).encode())
 
-    def remove(self) -> None:
-        """Remove the file: what it was for is written."""
-        self.path.unlink(missing_ok=True)
-
 
 def _parsed(line: bytes) -> dict[str, object]:
     try:

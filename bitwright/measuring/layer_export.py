@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bitwright.measuring.models import float_model, serialized
 from bitwright.measuring.operations import Operation
-from bitwright.measuring.runtime import Inputs
 from bitwright.networks import read_network
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.errors import InputError
 from bitwright.problems.precision import Precision
 from bitwright.quantization import calibrate, quantized_copy
 from bitwright.quantization.export import export_qdq
-from bitwright.quantization.export.graph import LOWEST_OPSET, Graph, float_graph, require
+from bitwright.quantization.export.graph import Graph
 
 _LAYER = "0"
 
@@ -32,37 +32,8 @@ def operation_model(operation: Operation, precision: Precision) -> bytes:
     sample = torch.randn(operation.input_shape, generator=torch.Generator().manual_seed(0))
     alone = nn.Sequential(*(copy.deepcopy(module) for module in operation.modules)).eval()
     if precision.is_float32:
-        graph = float_graph(alone, (sample,), opset=LOWEST_OPSET, dynamic_batch=False)
-    else:
-        graph = _quantized(alone, sample, precision)
-    return bytes(graph.proto.SerializeToString(deterministic=True))
-
-
-def empty_model() -> bytes:
-    """A model that does nothing to a single number."""
-    onnx = require("onnx")
-    given, made = (
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"
-    )
-    nodes = [onnx.helper.make_node("Identity", ["x"], ["y"])]
-    opsets = [onnx.helper.make_opsetid("", LOWEST_OPSET)]
-    graph = onnx.helper.make_graph(nodes, "empty", [given], [made])
-    return bytes(
-        onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
-    )
-
-
-def random_inputs(model: bytes, seed: int) -> Inputs:
-    """Random values of the types and shapes that a model takes."""
-    onnx = require("onnx")
-    generator, made = np.random.default_rng(seed), {}
-    for given in onnx.load_from_string(model).graph.input:
-        tensor = given.type.tensor_type
-        shape = tuple(dim.dim_value or 1 for dim in tensor.shape.dim)
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
-        values = generator.random(shape) * (1 if dtype.kind == "f" else 100)
-        made[given.name] = values.astype(dtype)
-    return made
+        return float_model(alone, (sample,))
+    return serialized(_quantized(alone, sample, precision).proto)
 
 
 def _quantized(alone: nn.Sequential, sample: Tensor, precision: Precision) -> Graph:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +9,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from bitwright.measuring.journal import Journal
-from bitwright.measuring.layer_export import empty_model, random_inputs
+from bitwright.measuring.models import EMPTY, batch_of, float_model, serialized, time_models
 from bitwright.measuring.runtime import Runtime
-from bitwright.measuring.timing import Times, pinned_to, time_in_rounds
+from bitwright.measuring.timing import Times
 from bitwright.pipeline.exporting import Chosen, choose
 from bitwright.pipeline.work import Work, open_run
 from bitwright.problems.errors import InputError
@@ -23,12 +19,10 @@ from bitwright.problems.formats import dump_json, read_solution, write_atomic
 from bitwright.problems.version import __version__
 from bitwright.progress import Reporter
 from bitwright.quantization.export import export_qdq
-from bitwright.quantization.export.graph import LOWEST_OPSET, float_graph
 
 FORMAT = "bitwright-latency/1"
 RESULT, PICTURE = "latency.json", "latency.png"
 FLOAT = "float32 network"
-_EMPTY = "empty run"
 _MICROSECONDS = {"us": 1, "ms": 1000, "s": 1_000_000}
 
 
@@ -55,32 +49,26 @@ def measure_points(
     """Export points of a run, measure them end to end, and write result and picture into its folder.
 
     Without `points`: all solutions of the run. `in_integers` exports them with 8-bit outputs and
-    codes of 8 bits or more, as `bitwright export` does with `--integer-outputs --widen`. The float network is measured beside them. Returns
-    what is written (`bitwright-latency/1`): predictions are the costs of the run's problem that are
-    latencies, and a point `keeps` its budgets where the least time measured is within all of them.
+    codes of 8 bits or more, as `bitwright export` does with `--integer-outputs --widen`. The float
+    network is measured beside them. Returns what is written (`bitwright-latency/1`): predictions are
+    the costs of the run's problem that are latencies, and a point `keeps` its budgets where the least
+    time measured is within all of them.
+
     Raises `InputError` where the folder is none of a solved run or has no such point.
     """
     work = open_run(folder, reporter)
     with reporter.bar("exporting points") as bar:
         exported = _exported(work, points, in_integers, bar.update)
-    key = hashlib.sha256(f"{runtime.name} {runtime.version} {threads} {seed}".encode())
-    for one in exported:
-        key.update(one.name.encode() + hashlib.sha256(one.model).digest())
-    journal = Journal(folder / f"{RESULT}.rounds", key.hexdigest())
-    with pinned_to(threads):
-        files = {_EMPTY: empty_model()} | {one.name: one.model for one in exported}
-        with reporter.bar(f"measuring {len(files)} models") as bar:
-            times = time_in_rounds(
-                files,
-                lambda: {
-                    name: runtime.load(model, random_inputs(model, seed), threads)
-                    for name, model in files.items()
-                },
-                repeats=repeats,
-                seed=seed,
-                journal=journal,
-                bar=bar,
-            )
+    journal = folder / f"{RESULT}.rounds"
+    times = time_models(
+        {one.name: one.model for one in exported},
+        runtime,
+        threads=threads,
+        repeats=repeats,
+        seed=seed,
+        journal=journal,
+        reporter=reporter,
+    )
     document = {
         "format": FORMAT,
         "network": work.config.name,
@@ -88,15 +76,15 @@ def measure_points(
         "date": time.strftime("%Y-%m-%d"),
         "version": __version__,
         "threads": threads,
-        "batch": _batch(work),
+        "batch": batch_of(work.task.example_inputs()),
         "repeats": repeats,
         "in_integers": in_integers,
-        "overhead_us": times[_EMPTY].least,
+        "overhead_us": times[EMPTY].least,
         "points": [_entry(work, one, times[one.name]) for one in exported],
     }
     write_atomic(folder / RESULT, dump_json(document) + "\n")
     _draw(document, folder / PICTURE)
-    journal.remove()
+    journal.unlink(missing_ok=True)
     return document
 
 
@@ -115,9 +103,7 @@ def _exported(
 ) -> list[_Exported]:
     names = list(dict.fromkeys(points)) or _solved(work)
     inputs = work.task.example_inputs()
-    with torch.no_grad():
-        graph = float_graph(work.float_model(), inputs, opset=LOWEST_OPSET, dynamic_batch=False)
-    found = [_Exported(FLOAT, graph.proto.SerializeToString(deterministic=True))]
+    found = [_Exported(FLOAT, float_model(work.float_model(), inputs))]
     for number, name in enumerate(names):
         update(number, len(names))
         chosen = replace(choose(work.folder.path, name, work.reporter), work=work)
@@ -129,7 +115,7 @@ def _exported(
             export = export_qdq(
                 model, example, dynamic_batch=False, output_batches=batches, widen=in_integers
             )
-            file = export.proto.SerializeToString(deterministic=True)
+            file = serialized(export.proto)
         found.append(_Exported(chosen.name, file, chosen))
     return found
 
@@ -140,11 +126,6 @@ def _solved(work: Work) -> list[str]:
     if not names:
         raise InputError(f"{work.folder.path}: no solution of the run has bits; choose a --point")
     return names
-
-
-def _batch(work: Work) -> int:
-    first = work.task.example_inputs()[0]
-    return int(first.shape[0]) if isinstance(first, torch.Tensor) and first.ndim else 1
 
 
 def _entry(work: Work, one: _Exported, times: Times) -> dict[str, Any]:

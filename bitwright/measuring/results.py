@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cached_property
 
 from bitwright.measuring.end_to_end import EndToEnd, relative_errors
 from bitwright.measuring.operations import LayersFound, Operation
-from bitwright.measuring.timing import Times
+from bitwright.measuring.timing import Times, reported
 from bitwright.problems.configuration import BitConfiguration
 from bitwright.problems.precision import Precision
 
@@ -33,6 +34,11 @@ class OperationTimes:
     precision: Precision
     times: Times
     runs_as: str
+
+    @property
+    def us(self) -> Decimal:
+        """The least time, as a table reports it."""
+        return reported(self.times.least)
 
 
 @dataclass(frozen=True)
@@ -66,14 +72,22 @@ class HostMeasurement:
     end_to_end: EndToEnd | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def overhead_us(self) -> float:
+        """The least time of an empty run, as a table reports it."""
+        return float(reported(self.overhead.least))
+
     @cached_property
     def layer_times(self) -> dict[str, dict[Precision, float]]:
-        """Microseconds of every layer at every precision, over all its calls in one run."""
+        """Microseconds of every layer at every precision, over all its calls in one run.
+
+        They are those that a table reports, so that its reader predicts what is predicted here.
+        """
         found: dict[str, dict[Precision, float]] = {}
         for one in self.operations:
             for layer in one.operation.layers:
-                us = one.times.least * self.found.calls.get(layer, 1)
-                found.setdefault(layer, {})[one.precision] = us
+                us = one.us * self.found.calls.get(layer, 1)
+                found.setdefault(layer, {})[one.precision] = float(us)
         return found
 
     @property

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import platform
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bitwright.cost_models.tables.rows import CostRow
+from bitwright.cost_models.tables.writing import write_cost_table
 from bitwright.measuring.results import HostMeasurement, OperationTimes, Settings
 from bitwright.measuring.runtime import Runtime
-from bitwright.measuring.timing import RESOLUTION_US, TURN_SECONDS, typical_spread
+from bitwright.measuring.timing import RESOLUTION_US, TURN_SECONDS, reported, typical_spread
 from bitwright.problems.errors import InputError
-from bitwright.problems.formats.atomic import write_atomic
-from bitwright.problems.operation import COLUMNS
+from bitwright.problems.operation import OperationKey
+from bitwright.problems.precision import Precision
 
-BY = ("operation", "layer")
+COST = "latency_us"
 
 
 def write_measured(
@@ -26,13 +26,7 @@ def write_measured(
     rows, missing = _by_layer(measured) if by == "layer" else _by_operation(measured)
     if not rows:
         raise InputError(f"{path}: no operation has a key; write the table --by layer")
-    stream = io.StringIO()
-    for key, value in header.items():
-        stream.write(f"# {key}: {value}\n")
-    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomic(path, stream.getvalue())
+    write_cost_table(path, rows, header)
     return missing
 
 
@@ -52,7 +46,7 @@ def header_of(
         "repeats": f"{settings.repeats} turns of about {TURN_SECONDS * 1e3:g} ms; the least is given",
         "spread": f"the middle one of all medians is {spread:.1%} above the least",
         "resolution_us": f"{RESOLUTION_US:g}",
-        "overhead_us": _figure(measured.overhead.least),
+        "overhead_us": f"{measured.overhead_us:.2f}",
     }
     if measured.end_to_end is not None:
         lines |= measured.end_to_end.header
@@ -64,17 +58,17 @@ def header_of(
     return lines
 
 
-def _by_layer(measured: HostMeasurement) -> tuple[list[dict[str, str]], list[str]]:
+def _by_layer(measured: HostMeasurement) -> tuple[list[CostRow], list[str]]:
     order = {name: place for place, name in enumerate(measured.found.operation_of)}
     rows = [(name, one) for one in measured.operations for name in one.operation.layers]
     rows.sort(key=lambda row: (order[row[0]], row[1].precision))
     calls = measured.found.calls
-    return [{"layer": name} | _cells(one, calls.get(name, 1)) for name, one in rows], []
+    return [_row(name, one, calls.get(name, 1)) for name, one in rows], []
 
 
-def _by_operation(measured: HostMeasurement) -> tuple[list[dict[str, str]], list[str]]:
+def _by_operation(measured: HostMeasurement) -> tuple[list[CostRow], list[str]]:
     """One row per key; the slower one where the columns cannot tell two operations apart."""
-    rows: dict[tuple[object, ...], OperationTimes] = {}
+    rows: dict[tuple[OperationKey, Precision], OperationTimes] = {}
     missing: list[str] = []
     for one in measured.operations:
         key = one.operation.key
@@ -84,27 +78,19 @@ def _by_operation(measured: HostMeasurement) -> tuple[list[dict[str, str]], list
         known = rows.get((key, one.precision))
         if known is None or known.times.least < one.times.least:
             rows[key, one.precision] = one
-    return [
-        {column: str(getattr(one.operation.key, column)) for column in COLUMNS} | _cells(one, 1)
-        for one in rows.values()
-    ], missing
+    return [_row(key, one, 1) for (key, _), one in rows.items()], missing
 
 
-def _cells(one: OperationTimes, calls: int) -> dict[str, str]:
-    precision, times = one.precision, one.times
-    return {
-        "weight_bits": str(precision.weight_bits),
-        "activation_bits": str(precision.activation_bits),
-        "variant": precision.variant,
-        "latency_us": _figure(times.least * calls),
-        "latency_us_median": _figure(times.median * calls),
-        "latency_us_spread": _figure(times.spread * calls),
-        "runs_as": one.runs_as,
-    }
-
-
-def _figure(us: float) -> str:
-    return f"{us:.2f}"
+def _row(key: str | OperationKey, one: OperationTimes, calls: int) -> CostRow:
+    times = one.times
+    return CostRow(
+        key,
+        one.precision,
+        {COST: one.us * calls},
+        {COST: reported(times.median) * calls},
+        {COST: reported(times.spread) * calls},
+        one.runs_as,
+    )
 
 
 def _processor() -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 
@@ -123,6 +124,15 @@ def pinned_to(threads: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+def reported(us: float) -> Decimal:
+    """Microseconds at the resolution, as tables hold them and predictions add them up.
+
+    >>> reported(3.14159)
+    Decimal('3.14')
+    """
+    return Decimal(f"{us:.2f}")
 
 
 def typical_spread(times: Sequence[Times]) -> float:

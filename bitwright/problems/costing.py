@@ -88,11 +88,19 @@ class CostSource:
 
 
 @runtime_checkable
-class HasSources(Protocol):
+class HasNotes(Protocol):
+    """A model, of peaks too, that has something to say of its totals."""
+
+    def notes(self) -> Sequence[str]:
+        """What whoever reads the totals should know: device, date, factors, empty-run overhead.
+
+        Asked last, so that notes can be on the figures that were given.
+        """
+
+
+@runtime_checkable
+class HasSources(HasNotes, Protocol):
     """A model that knows where its figures come from."""
 
     def source(self, layer: LayerDescription, precision: Precision) -> CostSource:
         """What is known of one figure; raises `InputError` where `cost` does."""
-
-    def notes(self) -> Sequence[str]:
-        """What whoever reads the totals should know: device, date, factors, empty-run overhead."""

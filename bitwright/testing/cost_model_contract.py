@@ -16,6 +16,7 @@ from bitwright.problems.costing import (
     CostModel,
     CostSource,
     HasInteractions,
+    HasNotes,
     HasSources,
     NeedsNetwork,
     PeakModel,
@@ -151,13 +152,24 @@ class CostModelContract:
             assert peak.cost == ready.name
             assert set(peak.layers) <= set(network.names)
 
+    def test_notes_are_texts(
+        self, ready: CostModel, network: NetworkDescription, precisions: tuple[Precision, ...]
+    ) -> None:
+        """Asked behind costs and peaks, the notes are texts, none of them empty."""
+        if not isinstance(ready, HasNotes):
+            pytest.skip("the model has no notes")
+        if isinstance(ready, PeakModel):
+            ready.peaks(network, dict.fromkeys(network.names, precisions))
+        if isinstance(ready, CostModel):
+            ready.cost(network.layers[0], precisions[0])
+        assert all(isinstance(note, str) and note for note in ready.notes())
+
     def test_sources_are_there_where_costs_are(
         self, ready: CostModel, network: NetworkDescription, precisions: tuple[Precision, ...]
     ) -> None:
         """What is costed has a source, with a spread from 0 up; what is refused has none either."""
         if not isinstance(ready, HasSources):
             pytest.skip("the model does not say where figures come from")
-        assert all(isinstance(note, str) and note for note in ready.notes())
         for layer in network:
             for precision in precisions:
                 source = ready.source(layer, precision)

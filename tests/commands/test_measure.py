@@ -11,7 +11,7 @@ import onnx
 import pytest
 import yaml
 
-from bitwright.measuring import host, points
+from bitwright.measuring import host, models, points
 from bitwright.pipeline.stages import carry_out
 from bitwright.problems.formats import read_problem, read_solution
 
@@ -168,14 +168,14 @@ def test_points_of_a_run(capsys, finished):
 def test_named_points_and_their_text(capsys, finished, monkeypatch):
     """Points are chosen by name; what is measured holds codes of 8 bits, or the narrow ones as stored."""
     files = {}
-    load = points.random_inputs
+    load = models.random_inputs
 
     def seen(model, seed):
         types = {i.data_type for i in onnx.load_from_string(model).graph.initializer}
         files[len(files)] = onnx.TensorProto.INT4 in types
         return load(model, seed)
 
-    monkeypatch.setattr(points, "random_inputs", seen)
+    monkeypatch.setattr(models, "random_inputs", seen)
     given = ("measure", finished, "--point", "small", "--repeats", "2")
     status, text, _ = run(capsys, *given)
     assert status == 0

@@ -112,14 +112,28 @@ def test_too_many_combinations_become_an_upper_bound():
     """Of 4 tensors with 8 readers each no 4096 rows are made; what is made is never below the truth."""
     names = [f"l{i}" for i in range(32)]
     net = network(*[(8, (), names[8 * i : 8 * i + 8], (0, 1)) for i in range(4)], layers=names)
-    (peak,) = PeakActivation().peaks(net, offered(net, 2, 8))
+    costs = tabulate(net, offered(net, 2, 8), [PeakActivation()])
+    (peak,) = costs.peaks
     assert len(peak.steps) <= MOST_ROWS
+    (note,) = costs.notes["peak_activation_bytes"]
+    assert "1 of 1 steps" in note
     draw = random.Random(0)
     for _ in range(200):
         bits = {name: draw.choice((2, 8)) for name in names}
         truth = sum(max(bits[name] for name in names[8 * i : 8 * i + 8]) for i in range(4))
         assert truth <= peak.value(bits) <= 4 * 8
     assert peak.value(dict.fromkeys(names, 2)) == 4 * 2
+
+
+def test_an_exact_peak_has_no_note():
+    """Without a step that is bounded nothing is said, also behind a network where something was."""
+    names = [f"l{i}" for i in range(80)]
+    model = PeakActivation()
+    several = network(*[(8, (), names[8 * i : 8 * i + 8], (0, 1)) for i in range(4)], layers=names)
+    single = network((8, (), names, (0, 1)), layers=names)  # 80 rows, one for each reader
+    for net, said in ((several, 1), (single, 0)):
+        model.peaks(net, offered(net, 2, 8))
+        assert len(model.notes()) == said
 
 
 tensors = st.builds(

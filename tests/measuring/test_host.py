@@ -1,24 +1,34 @@
 """Measuring a network in a runtime whose times are known: rows, predictions, resuming, refusals."""
 
 import csv
+import itertools
 import math
 
 import pytest
 import torch
 from torch import nn
 
+from bitwright.cost_models import CostTable, tabulate
 from bitwright.measuring import host
 from bitwright.measuring.host import measure_source
 from bitwright.measuring.results import Settings
 from bitwright.measuring.table import header_of, not_as_asked, write_measured
 from bitwright.networks import read_network
-from bitwright.problems import InputError, Precision
+from bitwright.problems import (
+    AllocationProblem,
+    Choice,
+    Device,
+    InputError,
+    LayerChoices,
+    Precision,
+)
+from bitwright.problems.device import ComputeType, Support
 from bitwright.progress import Reporter
 from bitwright.sources import SourceNetwork
 
 from .fake import EMPTY_US, Clock, FakeRuntime, model_of, weight_us
 
-FLOAT, EIGHT = Precision(32, 32), Precision(8, 8)
+FLOAT, EIGHT, FOUR = Precision(32, 32), Precision(8, 8), Precision(4, 4)
 
 
 class Chain(nn.Module):
@@ -163,6 +173,54 @@ def test_table(clock, source, tmp_path, by):
         }
     assert found == pytest.approx(expected, abs=0.005)
     assert {float(row["latency_us_spread"]) for row in rows} == {0.0}
+
+
+@pytest.mark.parametrize("by", ["operation", "layer"])
+def test_a_table_predicts_what_was_predicted(clock, source, tmp_path, monkeypatch, by):
+    """Read back, the table gives every measured network the very figure of the measurement.
+
+    Three precisions, of which two run as one type on the device: its rows are still those of each.
+    The runtime takes longer for every change of activation bits.
+    """
+    precisions = (FLOAT, EIGHT, FOUR)
+    runtime, path = FakeRuntime(clock), tmp_path / "table.csv"
+
+    def network_with_changes(model, inputs, configuration, calibration):
+        bits = [precision.activation_bits for precision in configuration.values()]
+        changes = sum(a != b for a, b in itertools.pairwise(bits))
+        layers = [(model.get_submodule(name), p) for name, p in configuration.items()]
+        return model_of(layers, changes)
+
+    monkeypatch.setattr(host, "network_model", network_with_changes)
+    measured = measured_by(
+        runtime, source, tmp_path / "j", precisions=precisions, calibration=8, validation=6
+    )
+    fitted = measured.end_to_end
+    assert fitted.change_us + 8 * 36 * fitted.change_us_per_element == pytest.approx(3.0, rel=0.01)
+    header = header_of(measured, runtime, Settings(precisions), date="2026-01-02")
+    write_measured(path, measured, header, by)
+    network = source.traced.description
+    device = Device(
+        "board",
+        "a board with int8 and float32",
+        (ComputeType("int8", EIGHT), ComputeType("float32", FLOAT)),
+        (Support({FOUR: "int8", EIGHT: "int8", FLOAT: "float32"}),),
+    )
+    for given in (None, device):
+        candidates = dict.fromkeys(network.names, precisions)
+        costs = tabulate(network, candidates, [CostTable(file=path)], given)
+        layers = [
+            LayerChoices(n, [Choice(p, 0.0, costs.of[n][p]) for p in precisions])
+            for n in network.names
+        ]
+        problem = AllocationProblem.from_layers(
+            "p", layers, interactions=costs.interactions, fixed_costs=costs.fixed
+        )
+        assert len(measured.networks) == 3 + 8 + 6
+        for one in measured.networks:
+            selection = problem.selection(one.configuration)
+            total = float(problem.evaluate(selection).costs["latency_us"])
+            assert total == pytest.approx(one.predicted, rel=1e-12)
 
 
 def test_too_many_networks_are_refused(clock, source, tmp_path):

@@ -7,13 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from bitwright.measuring.layer_export import empty_model, operation_model, random_inputs
-from bitwright.measuring.links import links_of
+from bitwright.measuring.layer_export import operation_model
+from bitwright.measuring.models import empty_model, random_inputs
 from bitwright.measuring.onnx_runtime import OnnxRuntime
 from bitwright.measuring.operations import find_operations
 from bitwright.networks import read_network
 from bitwright.problems import Precision
-from bitwright.problems.network import Link
 
 FLOAT, EIGHT, FOUR = Precision(32, 32), Precision(8, 8), Precision(4, 8)
 
@@ -146,18 +145,3 @@ def test_openvino_runs_the_same_models(found):
         _, expected = computed(model)
         steps = 1e-4 if precision == FLOAT else 2
         assert np.abs(result.astype(np.float64) - expected).max() <= steps
-
-
-def test_links_of_a_graph():
-    """Layers are linked with those whose outputs reach them through no layer; sizes are their inputs'."""
-    torch.manual_seed(0)
-    model = Blocks().eval()
-    traced = read_network(model, (torch.rand(1, 3, 12, 12),), "blocks")
-    size = 8 * 12 * 12
-    expected = {
-        Link("stem.0", "same", size), Link("same", "again", size), Link("again", "dilated", size),
-        Link("stem.0", "depthwise", size), Link("dilated", "depthwise", size),
-        Link("depthwise", "oblong", size), Link("oblong", "head", 8),
-    }  # fmt: skip
-    modules = {name for name, _ in model.named_modules()}
-    assert {link for link in links_of(traced) if {link.source, link.target} <= modules} == expected

@@ -14,7 +14,7 @@ from bitwright.pipeline import stages
 from bitwright.pipeline.costing import COSTS, bars_of, costs_document, read_costs, spread_of
 from bitwright.pipeline.stages import carry_out
 from bitwright.pipeline.summary import _solutions
-from bitwright.problems import Precision
+from bitwright.problems import Peak, Precision
 from bitwright.problems.formats import dump_json
 
 from ..cost_models.resnet18 import resnet18
@@ -47,6 +47,27 @@ def test_every_figure_is_kept_with_its_source():
         "w8a8": {"cost": 80, "runs_as": "int8", "spread": Decimal("0.5"), "text": "measured twice"},
     }  # fmt: skip
     assert size["layers"]["fc"] == {"w8a8": {"cost": 8 * 512_000}}
+
+
+class Bounded:
+    """A peak that is an upper bound, and says so."""
+
+    name = "peak_activation_bytes"
+
+    def peaks(self, network, candidates):
+        """One step of one layer."""
+        return (Peak(self.name, ({network.names[0]: 1},)),)
+
+    def notes(self):
+        """What the real one says of some networks."""
+        return ("bounded from above",)
+
+
+def test_notes_of_peaks_are_kept():
+    """A peak has no figures of layers, but its notes stand in the file."""
+    table = tabulate(NETWORK, dict.fromkeys(NETWORK.names, (W8,)), [Bounded(), WeightSize()])
+    kept = costs_document(NETWORK, table)["costs"]
+    assert kept["peak_activation_bytes"] == {"notes": ["bounded from above"], "layers": {}}
 
 
 def test_decimals_are_written_exactly():

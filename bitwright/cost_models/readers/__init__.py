@@ -7,7 +7,6 @@ platform file of Sony's Model Compression Toolkit.
 
 from bitwright.cost_models.readers.detecting import FORMATS as FORMATS
 from bitwright.cost_models.readers.detecting import read_profile as read_profile
-from bitwright.cost_models.readers.files import LARGEST_BYTES as LARGEST_BYTES
 from bitwright.cost_models.readers.mapping import LayerTime as LayerTime
 from bitwright.cost_models.readers.mapping import MappedRow as MappedRow
 from bitwright.cost_models.readers.mapping import ProfileMapping as ProfileMapping

@@ -8,10 +8,7 @@ from pathlib import Path
 
 from bitwright.problems.errors import InputError
 from bitwright.problems.exact import exact
-from bitwright.problems.formats.json_text import Place, naming, read_text
-
-LARGEST_BYTES = 64 * 10**6
-"""Larger files are refused before they are read: one of many runs is a profile of fewer."""
+from bitwright.problems.formats.json_text import LARGEST_BYTES, Place, naming, read_text
 
 
 def read_profile_text(path: str | Path) -> str:

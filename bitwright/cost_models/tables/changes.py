@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from bitwright.cost_models.tables.lookup import table_precision
 from bitwright.cost_models.tables.prediction import Prediction
 from bitwright.problems.costing import Candidates, CostInteraction
-from bitwright.problems.device import Device
-from bitwright.problems.network import NetworkDescription
+from bitwright.problems.network import LayerDescription, NetworkDescription
 from bitwright.problems.precision import Precision
 from bitwright.problems.variants import BFLOAT16, FLOAT16
 
@@ -20,12 +18,13 @@ def change_costs(
     network: NetworkDescription,
     candidates: Candidates,
     prediction: Prediction,
-    device: Device | None,
+    served_by: Callable[[LayerDescription, Precision], Precision],
 ) -> list[CostInteraction]:
     """One term per pair of layers that a link joins and whose candidates can differ.
 
-    Every link whose ends compute on activations of different types pays `change` and, for each of
-    its elements, `change_per_element`. Where several links meet in one input, as behind a residual
+    `served_by` gives the precision of the row that a layer at a precision is charged by. Every link
+    whose ends have rows of different activation types pays `change` and, for each of its elements,
+    `change_per_element`. Where several links meet in one input, as behind a residual
     addition, or leave one output, each pays for itself: pairs cannot say that a runtime converts a
     shared tensor once, so the total is from above. Links of both directions between two layers are
     added up.
@@ -40,7 +39,7 @@ def change_costs(
         amounts[pair] = amounts.get(pair, Fraction(0)) + paid
     layers = {layer.name: layer for layer in network}
     types = {
-        name: [_activation_type(table_precision(layers[name], p, device)) for p in candidates[name]]
+        name: [activation_type(served_by(layers[name], p)) for p in candidates[name]]
         for pair in amounts
         for name in pair
     }
@@ -48,7 +47,7 @@ def change_costs(
     return [term for term in terms if any(any(row) for row in term.amounts)]
 
 
-def _activation_type(precision: Precision) -> tuple[int, str]:
+def activation_type(precision: Precision) -> tuple[int, str]:
     """What tells the inputs of two layers apart: bits, and whether they are of a float format."""
     format_ = precision.variant if precision.variant in _FORMATS else ""
     return precision.activation_bits, format_

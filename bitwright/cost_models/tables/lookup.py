@@ -40,12 +40,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Figure:
-    """A cost as it is charged, factor and calls included.
+    """A cost as it is charged, factor and calls included, by a row or by rows of `precision`.
 
     `found` is None where it is estimated; `error` is then the mean relative error of such estimates.
     """
 
     amount: Fraction
+    precision: Precision
     source: CostSource
     found: Found | None = None
     error: float | None = None

@@ -10,15 +10,13 @@ from pathlib import Path
 from bitwright.cost_models.tables.rows import MEDIAN, SPREAD, CostRow
 from bitwright.problems.errors import InputError
 from bitwright.problems.exact import exact
-from bitwright.problems.formats.json_text import naming
+from bitwright.problems.formats.json_text import LARGEST_BYTES, naming
 from bitwright.problems.formats.table_csv import Row, Table, parse_table, read_table
 from bitwright.problems.operation import COLUMNS, OperationKey
 from bitwright.problems.precision import Precision
 
 LAYER, BITS = "layer", ("weight_bits", "activation_bits")
 VARIANT, RUNS_AS = "variant", "runs_as"
-LARGEST_BYTES = 64 * 10**6
-"""Larger files are refused before they are read; a million rows are smaller."""
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,9 @@ class CostTable:
         """Of an end-to-end prediction: the changes of precision along the network's links."""
         if not (self.end_to_end and self.prediction.has_changes):
             return []
-        return changes.change_costs(network, candidates, self.prediction, self.device)
+        return changes.change_costs(
+            network, candidates, self.prediction, lambda *asked: self._figure(*asked).precision
+        )
 
     def source(self, layer: LayerDescription, precision: Precision) -> CostSource:
         """Which row a figure comes from, what it runs as, and its spread."""
@@ -136,7 +138,7 @@ class CostTable:
             spread=None if spread is None else factor * Fraction(spread),
             text=notes.source_text(found, layer, row.key, factor),
         )
-        return Figure(factor * Fraction(row.costs[self.name]), source, found)
+        return Figure(factor * Fraction(row.costs[self.name]), row.precision, source, found)
 
     def _estimated(self, layer: LayerDescription, precision: Precision) -> Figure:
         """An estimate among rows of the precision itself, or else of what it runs as."""
@@ -176,7 +178,7 @@ class CostTable:
             text=f"estimated for {key} from {len(group.keys)} rows at {precision}"
             + (f", measured as {group.runs_as}" if group.runs_as else ""),
         )
-        return Figure(amount, source, error=error)
+        return Figure(amount, precision, source, error=error)
 
     def _factor(self, row: Precision, runs_as: Precision) -> Fraction:
         if not self.end_to_end:

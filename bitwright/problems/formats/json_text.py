@@ -21,6 +21,10 @@ def read_json(path: str | Path) -> Any:
     return parse_json(read_text(path), str(path))
 
 
+LARGEST_BYTES = 64 * 10**6
+"""What tables and profiles of measurements may have; a million rows are smaller."""
+
+
 def read_text(path: str | Path, *, largest_bytes: int | None = None) -> str:
     """Return a file's text (UTF-8, with or without BOM); raises `InputError` naming the file.
 

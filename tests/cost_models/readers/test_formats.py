@@ -6,8 +6,9 @@ from fractions import Fraction
 
 import pytest
 
-from bitwright.cost_models.readers import FORMATS, LARGEST_BYTES, read_profile
+from bitwright.cost_models.readers import FORMATS, read_profile
 from bitwright.problems import InputError
+from bitwright.problems.formats.json_text import LARGEST_BYTES
 
 from . import files
 
