@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bitwright.cli import COMMANDS
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "bitwright"
 MAY_IMPORT = {
@@ -34,6 +36,9 @@ HEAVY = (
     "sklearn",
     "joblib",
     "distributed",
+    "onnx",
+    "onnxruntime",
+    "openvino",
 )
 
 
@@ -106,18 +111,18 @@ def test_help_loads_nothing_heavy():
     assert not modules_after("--help") & {*HEAVY, "numpy"}
 
 
-@pytest.mark.parametrize(
-    "command", ["solve", "front", "compare", "run", "cost", "verify", "export", "measure"]
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command_loads_nothing_heavy(command):
     """The help of a command loads no heavy library."""
     assert not modules_after(command, "--help") & set(HEAVY)
 
 
-def test_the_exact_solver_loads_numpy_alone():
-    """Solving a problem file exactly needs numpy and nothing else."""
+@pytest.mark.parametrize("device", [(), ("--device", "nvidia_t4")], ids=["", "on a device"])
+def test_the_exact_solver_loads_numpy_alone(device):
+    """Solving a problem file exactly needs numpy and nothing else heavy, on a device neither."""
     problem = str(ROOT / "configs/resnet18_t4.json")
-    loaded = modules_after("solve", problem, "--budget", "latency_ms=50%", "--json", "--quiet")
+    asked = ("--budget", "latency_ms=50%", "--json", "--quiet", *device)
+    loaded = modules_after("solve", problem, *asked)
     assert "numpy" in loaded
     assert not loaded & set(HEAVY)
 

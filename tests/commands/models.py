@@ -19,6 +19,22 @@ def small():
     return Small()
 
 
+def chain():
+    """Three convolutions, two of them equal, around which a sum leads."""
+
+    class Chain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = (nn.Conv2d(4, 4, 3, padding=1) for _ in range(2))
+            self.last = nn.Conv2d(4, 4, 1)
+
+        def forward(self, x):
+            x = self.first(x)
+            return self.last(self.second(x) + x)
+
+    return Chain()
+
+
 def attention():
     """Attention, whose layers are functions."""
     return nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True))

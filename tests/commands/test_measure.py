@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import statistics
 from pathlib import Path
 
 import onnx
@@ -22,6 +23,7 @@ FIGURES = (
     *("overhead_us", "rest_us", "factor_us_w8a8", "factor_us_w32a32"),
     *("change_us", "change_us_per_element"),
 )
+CHAIN = "tests.commands.models:chain"
 QUICK = ("--input", "1,3,8,8", "--repeats", "3")
 
 
@@ -55,13 +57,13 @@ def test_a_table_with_its_networks(capsys, tmp_path):
     formula gives by hand.
     """
     out, plot = tmp_path / "table.csv", tmp_path / "table.svg"
-    given = ("--calibration", "3", "--validation", "2", "--plot", plot)
-    status, text, _ = run(capsys, "measure", SMALL, "--out", out, "--json", *given, *QUICK)
+    given = ("--input", "1,4,8,8", "--repeats", "3", "--calibration", "3", "--validation", "2")
+    status, text, _ = run(capsys, "measure", CHAIN, "--out", out, "--json", "--plot", plot, *given)
     assert status == 0
     document, rows = json.loads(text), rows_of(out)
     assert {p.name for p in tmp_path.iterdir()} == {"table.csv", "table.svg"}
     assert plot.read_text().startswith("<?xml")
-    assert len(rows) == 2 * 4 == len(document["operations"])
+    assert len(rows) == 2 * 2 == len(document["operations"])
     for row in rows:
         assert float(row["latency_us"]) > 0
         assert float(row["latency_us_median"]) >= float(row["latency_us"])
@@ -81,14 +83,14 @@ def test_a_table_with_its_networks(capsys, tmp_path):
         for name in o["layers"]
     }
     head = {key: float(document["header"][key]) for key in FIGURES}
-    links = [("stem", "side", 256), ("stem", "body", 256), ("body", "head", 4), ("side", "head", 4)]
+    links = [("first", "second", 256), ("first", "last", 256), ("second", "last", 256)]
     for network in networks:
         bits = network["bits"]
         changes = [elements for a, b, elements in links if bits[a] != bits[b]]
         expected = head["overhead_us"] + head["rest_us"] + head["change_us"] * len(changes)
         expected += head["change_us_per_element"] * sum(changes)
         expected += sum(head[f"factor_us_{p}"] * us[layer, p] for layer, p in bits.items())
-        assert network["predicted_us"] == pytest.approx(expected, abs=0.1)
+        assert network["predicted_us"] == pytest.approx(expected, rel=1e-4, abs=0.1)
 
 
 def test_a_killed_measurement_goes_on(capsys, tmp_path, monkeypatch):
@@ -105,9 +107,8 @@ def test_a_killed_measurement_goes_on(capsys, tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Journal, "add", killed)
-    source = "tests.commands.models:attention"
-    quick = ("--input", "1,4,8", "--repeats", "3", "--precisions", "w32a32")
-    given = ("measure", source, "--no-networks", "--out", out, *quick)
+    quick = ("--input", "1,4,8,8", "--repeats", "3", "--precisions", "w32a32")
+    given = ("measure", CHAIN, "--no-networks", "--out", out, *quick)
     status, _, err = run(capsys, *given)
     assert (status, out.exists()) == (130, False)
     assert "finished work is kept" in err
@@ -231,5 +232,7 @@ def test_resnet18(capsys, tmp_path):
     assert len(rows_of(out)) == 2 * 16
     assert sum(len(o["layers"]) for o in document["operations"]) == 2 * 21
     assert [line for line in document["not_in_integers"] if line.startswith("Conv2d")] == []
-    # A busy machine may be far off; on a quiet one it is a few per cent.
-    assert document["mean_error"] < 0.3
+    spread = statistics.median(o["spread_us"] / o["latency_us"] for o in document["operations"])
+    if spread > 0.15:
+        pytest.skip(f"medians are {spread:.0%} above the least: the machine is too busy to predict")
+    assert document["mean_error"] < 0.3  # a few per cent on a quiet machine

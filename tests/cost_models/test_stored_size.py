@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import replace
 
@@ -24,33 +25,23 @@ LAYER = LayerDescription(
 )
 
 
-GRIDS = [
-    ("symmetric", "channel"),
-    ("affine", "tensor"),
-    *(
-        pytest.param(*grid, marks=pytest.mark.slow)
-        for grid in (
-            ("symmetric", "tensor"),
-            ("symmetric", "group:3"),
-            ("affine", "channel"),
-            ("affine", "group:3"),
-        )
-    ),
-]
+MODELS = {
+    "digits": (lambda: CompactResNet(channels=1, classes=10, widths=[16, 24, 32]), (2, 1, 8, 8)),
+    "every layer": (EveryLayer, (2, 4, 8, 8)),
+    "resnet18": (resnet18, (1, 3, 32, 32)),
+}
+FAST = {("digits", "symmetric", "channel"), ("every layer", "affine", "tensor")}
+GRIDS = itertools.product(MODELS, ("symmetric", "affine"), ("channel", "tensor", "group:3"))
 
 
-@pytest.mark.parametrize(("scheme", "granularity"), GRIDS)
 @pytest.mark.parametrize(
-    ("build", "shape"),
-    [
-        pytest.param(lambda: CompactResNet(channels=1, classes=10, widths=[16, 24, 32]), (2, 1, 8, 8), id="digits"),
-        pytest.param(EveryLayer, (2, 4, 8, 8), id="every layer"),
-        pytest.param(resnet18, (1, 3, 32, 32), id="resnet18", marks=pytest.mark.slow),
-    ],
-)  # fmt: skip
-def test_it_is_what_an_exported_file_holds(build, shape, scheme, granularity):
+    ("name", "scheme", "granularity"),
+    [pytest.param(*grid, marks=() if grid in FAST else pytest.mark.slow) for grid in GRIDS],
+)
+def test_it_is_what_an_exported_file_holds(name, scheme, granularity):
     """The initializers of an export in a mixture of precisions take just the bytes that the cost says."""
     torch.manual_seed(0)
+    build, shape = MODELS[name]
     model, inputs = build().eval(), (torch.randn(shape),)
     network = read_network(model, inputs, "network").description
     draw = random.Random(0)
