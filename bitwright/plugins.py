@@ -122,16 +122,34 @@ def parse(kind: Kind, text: str) -> tuple[str, dict[str, Any]]:
 def create(kind: Kind, name: str, options: Mapping[str, Any] | None = None, place: str = "") -> Any:
     """Make the plug-in of that name with checked options; `place` names the options in errors."""
     plugin, place = load(kind, name), place or f"{_WORDS[kind]} {name!r}"
-    if not options and not _required(plugin):
-        made = plugin()
-    else:
-        with naming(place):
-            made = plugin(**checked_options(plugin, options or {}, place))
-    if kind == "cost_models" and not isinstance(getattr(made, "name", None), str):
+    values: dict[str, Any] = {}
+    if options or _required(plugin):
+        values = checked_options(plugin, options or {}, place)
+    with naming(place):
+        try:
+            made = plugin(**values)
+        except BitwrightError:
+            raise
+        # Anything at all may go wrong inside somebody else's class; the cause stays attached.
+        except Exception as error:
+            raise InputError(f"cannot be made: {type(error).__name__}: {error}") from error
+    if kind == "cost_models":
+        _check_cost_model(made, place)
+    return made
+
+
+def _check_cost_model(made: Any, place: str) -> None:
+    if not isinstance(getattr(made, "name", None), str):
         raise InputError(
             f"{place}: a cost model needs a `name` that carries its unit, such as 'latency_us'"
         )
-    return made
+    methods = () if hasattr(made, "peaks") else ("cost", "fixed_cost")
+    for method in methods:
+        if not callable(getattr(made, method, None)):
+            raise InputError(
+                f"{place}: class {type(made).__name__!r} has no method {method!r}; a cost model has "
+                "`cost` and `fixed_cost`, or `peaks`"
+            )
 
 
 def _required(plugin: type[Any]) -> bool:

@@ -86,11 +86,13 @@ def _mean_row(
 def cost_header(mappings: Mapping[Precision, ProfileMapping]) -> dict[str, str | Fraction]:
     """What stands above the table: where it comes from, and the time that belongs to no layer.
 
-    `rest_us` is the mean over the profiles, and with a precision behind it the one of that profile;
-    `conversions_us_...`, `other_us_...` and `unmapped_us_...` are its parts.
+    `rest_us` is the least of the profiles. What a profile has beyond that, such as the conversions of
+    one precision, is spread over the layers at that precision by `factor_us_...`, so that layers
+    and rest make up the whole profile. `conversions_us_...`, `other_us_...` and `unmapped_us_...` are
+    the parts of what belongs to no layer.
     """
     network = next(iter(mappings.values())).network
-    rest = sum((m.rest_us for m in mappings.values()), Fraction(0)) / len(mappings)
+    rest = min(mapping.rest_us for mapping in mappings.values())
     header: dict[str, str | Fraction] = {
         "runtime": ", ".join(sorted({m.profile.tool for m in mappings.values()})),
         "network": network.name,
@@ -101,7 +103,9 @@ def cost_header(mappings: Mapping[Precision, ProfileMapping]) -> dict[str, str |
     }
     for precision, mapping in mappings.items():
         header[f"profile_{precision}"] = "; ".join(mapping.profile.notes)
-        for name in ("rest_us", "conversions_us", "other_us", "unmapped_us"):
+        beyond, layers = mapping.rest_us - rest, mapping.layers_us
+        header[f"factor_us_{precision}"] = rounded(1 + beyond / layers if layers else Fraction(1))
+        for name in ("conversions_us", "other_us", "unmapped_us"):
             header[f"{name}_{precision}"] = rounded(getattr(mapping, name))
     return header
 

@@ -12,15 +12,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from difflib import get_close_matches
 from fractions import Fraction
 from typing import NoReturn
 
 from bitwright.cost_models.tables.reading import CostData
-from bitwright.problems.errors import InputError
+from bitwright.problems.errors import InputError, nearest
 from bitwright.problems.exact import exact
 from bitwright.problems.formats.json_text import naming
 from bitwright.problems.precision import Precision
 
+_KEYS = ("overhead_{}", "factor_{}", "change_{}", "change_{}_per_element", "rest_{}")
 _NUMBER = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?)(?:\s.*|$)", re.DOTALL)
 _COMMA = re.compile(r"^([+-]?\d+),(\d+)(?=\s|$)")
 
@@ -65,6 +67,7 @@ class Prediction:
 
 def read_prediction(data: CostData, cost: str) -> Prediction:
     """The figures for a cost; raises `InputError` for one that is no number or is negative."""
+    _check_keys(data)
     unit = cost.rpartition("_")[2]
     start = f"factor_{unit}_"
     factors: dict[Precision, Fraction] = {}
@@ -83,6 +86,20 @@ def read_prediction(data: CostData, cost: str) -> Prediction:
         factor=_positive(data, factor) if factor in data.header else None,
         factors=factors,
     )
+
+
+def _check_keys(data: CostData) -> None:
+    """Refuse lines that are meant to be figures and are none, for they would be left out silently."""
+    known = [form.format(unit) for unit in data.units for form in _KEYS]
+    for key in data.header:
+        is_factor = any(key.startswith(f"factor_{unit}_") for unit in data.units)
+        is_meant = key.startswith(("overhead_", "factor_", "change_", "rest_")) and " " not in key
+        is_near = get_close_matches(key, known, 1, cutoff=0.8)
+        if key not in known and not is_factor and (is_meant or is_near):
+            raise InputError(
+                f"{data.source}: header line {key!r} is no figure of a cost in this table, in "
+                f"{' or '.join(data.units)}; {nearest(key, known)}"
+            )
 
 
 def batch_of(data: CostData) -> int | None:

@@ -23,13 +23,15 @@ VARIANT, RUNS_AS = "variant", "runs_as"
 class CostData:
     """What a cost table says: its rows, and the `# key: value` lines above them.
 
-    All rows are keyed by layer, or all by operation. `decimal_comma`: numbers may have one.
+    All rows are keyed by layer, or all by operation. `units` are those of all columns of costs, read
+    or not. `decimal_comma`: numbers may have one.
     """
 
     source: str
     by_operation: bool
     header: Mapping[str, str]
     rows: tuple[CostRow, ...]
+    units: tuple[str, ...] = ()
     decimal_comma: bool = False
 
 
@@ -49,7 +51,8 @@ def parse_cost_table(text: str, source: str) -> CostData:
 def _interpreted(table: Table, costs: Sequence[str] | None) -> CostData:
     by_operation = _is_by_operation(table)
     table.require((*(COLUMNS if by_operation else (LAYER,)), *BITS, *(costs or ())))
-    names = _cost_columns(table) if costs is None else tuple(costs)
+    columns = _cost_columns(table)
+    names = columns if costs is None else tuple(costs)
     if not names:
         raise InputError(f"{table.source}: the table has no column of costs, such as 'latency_us'")
     rows: dict[tuple[str | OperationKey, Precision], CostRow] = {}
@@ -62,8 +65,15 @@ def _interpreted(table: Table, costs: Sequence[str] | None) -> CostData:
                 f"{row.source}: line {row.line}: {what}{shown} at {known.precision} is given twice"
             )
         rows[known.key, known.precision] = known
-    decimal_comma = table.rows[0].decimal_comma
-    return CostData(table.source, by_operation, table.header, tuple(rows.values()), decimal_comma)
+    units = tuple(dict.fromkeys(column.rpartition("_")[2] for column in columns))
+    return CostData(
+        table.source,
+        by_operation,
+        table.header,
+        tuple(rows.values()),
+        units,
+        table.rows[0].decimal_comma,
+    )
 
 
 def _is_by_operation(table: Table) -> bool:

@@ -38,7 +38,7 @@ def read_text(path: str | Path, *, largest_bytes: int | None = None) -> str:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file{_beside(Path(path))}") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 
