@@ -24,7 +24,7 @@ import bitwright
 from bitwright.cost_models import CostTable, LayerCosts, PackedSize, tabulate
 from bitwright.measuring.configurations import network_model
 from bitwright.measuring.journal import Journal
-from bitwright.measuring.layer_export import random_inputs
+from bitwright.measuring.models import random_inputs
 from bitwright.measuring.onnx_runtime import OnnxRuntime
 from bitwright.measuring.timing import pinned_to, time_in_rounds
 from bitwright.networks import layers_of

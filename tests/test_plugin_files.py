@@ -40,6 +40,16 @@ class Nameless:
 
 class Nothing:
     pass
+
+class Half:
+    name = "energy_uj"
+
+    def cost(self, layer, precision):
+        return 0
+
+class Failing(Energy):
+    def __init__(self, volts: float = 0.0):
+        self.amps = 1 / volts
 '''
 LAYER = LayerDescription("fc", "Linear", 1_000_000, 1_000_000, (1, 1000), (1, 1000))
 
@@ -86,6 +96,8 @@ def test_only_that_file_is_run(file):
         (ENERGY, "my_costs.py:dataclass", "my_costs.py: has no class 'dataclass'"),
         (ENERGY, "my_costs.py:Nothing", "'Nothing' is no cost model: it has no method 'cost' or"),
         (ENERGY, "my_costs.py:Nameless", "a cost model needs a `name` that carries its unit"),
+        (ENERGY, "my_costs.py:Half", "class 'Half' has no method 'fixed_cost'"),
+        (ENERGY, "my_costs.py:Failing", "cannot be made: ZeroDivisionError: float division by zero"),
         ("x = 1\ny = x / 0\n", "my_costs.py:Energy", r"my_costs.py, line 2: ZeroDivisionError: "),
         ("class :\n", "my_costs.py:Energy", r"my_costs.py: SyntaxError: .*line 1"),
         ("import sys\nsys.exit(3)\n", "my_costs.py:Energy", r"my_costs.py, line 2: SystemExit: 3"),

@@ -24,6 +24,7 @@ from bitwright.commands.shared import (
     network_of,
     say,
     say_who_answered,
+    say_whose_costs,
 )
 from bitwright.problems.errors import InputError
 from bitwright.problems.formats import dump_json
@@ -84,6 +85,7 @@ def run(options: argparse.Namespace) -> int:
     check_plot(options.plot)
     problem = api.read_problem(options.problem)
     front = _front(options, problem, options.points)
+    say_whose_costs(options)
     say_who_answered(options, api.DEFAULT_FRONT_SOLVERS[0], front.solver)
     if options.plot:
         from bitwright.plots import draw_front

@@ -9,6 +9,7 @@ that is killed goes on where it was. Exit status: 0 done, 2 bad usage or input.
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from bitwright.commands.measure_reading import add_reading_arguments, run_reading
@@ -109,7 +110,13 @@ def run(options: argparse.Namespace) -> int:
     if options.by is not None and options.by not in _BY:
         raise InputError(f"--by {options.by!r} is unknown; {nearest(options.by, _BY)}")
     if options.read:
+        _check_out(options.out)
         return run_reading(options)
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    if options.threads > (processors or os.cpu_count() or options.threads):
+        raise InputError(
+            f"--threads {options.threads}: this process may use {processors or os.cpu_count()} processors"
+        )
     return _points(options) if Path(options.source).is_dir() else _table(options)
 
 
@@ -154,12 +161,7 @@ def _table(options: argparse.Namespace) -> int:
 
 def _check_table(options: argparse.Namespace) -> None:
     check_plot(options.plot)
-    if options.out is None:
-        raise InputError("--out is missing: the file that the table of costs is written to")
-    if options.out.suffix.lower() != ".csv":
-        raise InputError(f"--out {options.out}: a table of costs ends in .csv")
-    if options.out.is_dir() or not options.out.parent.is_dir():
-        raise InputError(f"--out {options.out}: name a file in a folder that is there")
+    _check_out(options.out)
     if options.calibration < _FEWEST:
         raise InputError(
             f"--calibration must be at least {_FEWEST}: so many figures are fitted beside the factor of "
@@ -170,6 +172,15 @@ def _check_table(options: argparse.Namespace) -> None:
     for name in ("point", "as_stored"):
         if getattr(options, name):
             raise InputError(f"--{name.replace('_', '-')} goes with a run folder")
+
+
+def _check_out(out: Path | None) -> None:
+    if out is None:
+        raise InputError("--out is missing: the file that the table of costs is written to")
+    if out.suffix.lower() != ".csv":
+        raise InputError(f"--out {out}: a table of costs ends in .csv")
+    if out.is_dir() or not out.parent.is_dir():
+        raise InputError(f"--out {out}: name a file in a folder that is there")
 
 
 def _points(options: argparse.Namespace) -> int:

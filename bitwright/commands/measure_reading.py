@@ -66,8 +66,6 @@ def run_reading(options: argparse.Namespace) -> int:
     from bitwright.cost_models.tables.writing import write_cost_table
     from bitwright.sources import read_source
 
-    if options.out is None:
-        raise InputError("--out is missing: the file that the table of costs is written to")
     labels = [precision for precision, _ in options.read]
     for precision in labels:
         if labels.count(precision) > 1:

@@ -115,16 +115,24 @@ def points_text(document: Mapping[str, Any], width: int | None) -> str:
     """Every point of a run with what was measured and predicted."""
     costs = list(dict.fromkeys(c for p in document["points"] for c in p.get("predicted", {})))
     rows = [_point(point, costs) for point in document["points"]]
-    head = ["point", "least us", "median us"]
+    head = ["point", "weights", "least us", "median us"]
     head += [text for cost in costs for text in (f"predicted {cost}", "error")]
     table = text_table([*head, "budget us", "keeps it"], rows, width)
     said = f"{document['runtime']}, {document['threads']} thread(s), batch {document['batch']}"
     overhead = f"an empty run takes {_us(document['overhead_us'])} us, which is in all of them"
-    return f"{table}\n\n{wrapped(f'Measured end to end: {said}; {overhead}.')}"
+    lines = [f"Measured end to end: {said}; {overhead}."]
+    if document["in_integers"] and any("predicted" in point for point in document["points"]):
+        lines.append(
+            "Exported with 8-bit outputs and codes of 8 bits or more (--integer-outputs --widen), so that "
+            "narrow bits run as int8; a table or device under which they run as another type predicts "
+            "another network."
+        )
+    return "\n\n".join([table, "\n".join(map(wrapped, lines))])
 
 
 def _point(point: Mapping[str, Any], costs: Sequence[str]) -> list[str]:
-    cells = [point["name"], _us(point["latency_us"]), _us(point["median_us"])]
+    cells = [point["name"], point.get("weights", "float")]
+    cells += [_us(point["latency_us"]), _us(point["median_us"])]
     for cost in costs:
         known = point.get("predicted", {}).get(cost)
         cells += ["-", "-"] if known is None else [_us(known), f"{point['error'][cost]:+.1%}"]

@@ -35,6 +35,14 @@ def add_solving_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no messages on stderr")
 
 
+def say_whose_costs(options: argparse.Namespace) -> None:
+    """Say that a device changes the choices of a problem file and not what they cost there."""
+    if options.device is not None:
+        say(
+            options, "costs are those of the problem file, not measured or estimated for the device"
+        )
+
+
 def add_device_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the device that limits the choices, and the network by which it knows layers."""
     parser.add_argument(

@@ -18,6 +18,7 @@ from bitwright.commands.shared import (
     effort_of,
     network_of,
     say_who_answered,
+    say_whose_costs,
 )
 from bitwright.commands.solution_text import solution_text
 from bitwright.problems.formats import dump_json
@@ -55,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
         device=options.device,
         network=network_of(options),
     )
+    say_whose_costs(options)
     say_who_answered(options, api.DEFAULT_SOLVERS[0], solution.solver)
     if options.json:
         answer(dump_json(solution_document(solution)))

@@ -201,6 +201,8 @@ def test_named_points_and_their_text(capsys, finished, monkeypatch):
         (("--out", "t.csv", "--point", "small"), "--point goes with a run folder"),
         (("--out", "t.csv", "--no-networks", "--plot", "p.png"), "--plot shows whole networks"),
         (("--out", "t.csv", "--threads", "0"), "must be an integer of at least 1"),
+        (("--out", "t.csv", "--threads", "9999"), "--threads 9999: this process may use"),
+        (("--out", "no/t.csv", "--read", "w8a8=p.json"), "name a file in a folder"),
         (("--out", "t.csv", "--calibration", "2"), "--calibration must be at least 3"),
         (("--out", "t.csv", "--validation", "90", *QUICK), "has 6 mixed configurations"),
     ],

@@ -23,6 +23,7 @@ from bitwright.problems.formats.json_text import naming
 from bitwright.problems.precision import Precision
 
 _KEYS = ("overhead_{}", "factor_{}", "change_{}", "change_{}_per_element", "rest_{}")
+_STARTS = ("overhead_", "factor_", "change_", "rest_")
 _NUMBER = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?)(?:\s.*|$)", re.DOTALL)
 _COMMA = re.compile(r"^([+-]?\d+),(\d+)(?=\s|$)")
 
@@ -93,7 +94,7 @@ def _check_keys(data: CostData) -> None:
     known = [form.format(unit) for unit in data.units for form in _KEYS]
     for key in data.header:
         is_factor = any(key.startswith(f"factor_{unit}_") for unit in data.units)
-        is_meant = key.startswith(("overhead_", "factor_", "change_", "rest_")) and " " not in key
+        is_meant = " " not in key and f"{key}_".startswith(_STARTS)
         is_near = get_close_matches(key, known, 1, cutoff=0.8)
         if key not in known and not is_factor and (is_meant or is_near):
             raise InputError(

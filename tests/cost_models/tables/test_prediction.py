@@ -285,3 +285,18 @@ def test_factors_bring_published_layer_times_to_published_end_to_end_times(tmp_p
     assert total(scaled, [4] * 19) == pytest.approx(2.2, rel=1e-5)
     assert total(scaled, bops_half) == pytest.approx(2.7, rel=0.02)
     assert total(raw, bops_half) == pytest.approx(1.57 * 2.7, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("line", "nearest"),
+    [
+        ("# overhaed_us: 2", "did you mean 'overhead_us'"),
+        ("# overhead_ms: 2", "did you mean 'overhead_us'"),
+        ("# rest: 1", "did you mean 'rest_us'"),
+        ("# factor_nj_w8a8: 1", "no figure of a cost in this table, in us"),
+    ],
+)
+def test_figures_that_would_be_left_out_are_refused(write, line, nearest):
+    """A mistyped key or another unit is no comment."""
+    with pytest.raises(InputError, match=nearest):
+        CostTable(file=write([line]))
