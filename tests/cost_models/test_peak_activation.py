@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bitwright import api
@@ -154,13 +155,21 @@ tensors = st.builds(
         max_size=4,
     ),
 )
+@example([(1, (), layers, (0, 0)) for layers in ("abc", "bcd", "cda", "abd")], [[2, 4]] * 4)
 def test_no_row_is_missing_or_too_much(found, bits):
-    """For all bits that can be chosen, the largest row is the largest step, added up by hand."""
+    """For all bits that can be chosen, the largest row is the largest step, added up by hand.
+
+    Only where a step has too many combinations of readers may it be above, and the notes say so.
+    """
     net = network(*found)
     choices = {
         name: tuple(Precision(8, b) for b in of) for name, of in zip("abcd", bits, strict=True)
     }
-    (peak,) = PeakActivation().peaks(net, choices)
+    model = PeakActivation()
+    (peak,) = model.peaks(net, choices)
+    alive = [[of for _, _, of, (a, b) in found if a <= step <= b] for step in range(10)]
+    crowded = any(math.prod(map(len, readers)) > MOST_ROWS for readers in alive)
+    assert crowded or not model.notes()
     for chosen in itertools.product(*bits):
         of = dict(zip("abcd", chosen, strict=True))
         by_step = [
@@ -169,7 +178,8 @@ def test_no_row_is_missing_or_too_much(found, bits):
             )
             for step in range(10)
         ]
-        assert peak.value(of) == Fraction(max(by_step), 8)
+        truth = Fraction(max(by_step), 8)
+        assert peak.value(of) >= truth if model.notes() else peak.value(of) == truth
 
 
 @pytest.mark.parametrize("solver", ["exact", "ilp"])
