@@ -86,7 +86,9 @@ def time_models(
         "threads": threads,
         "seed": seed,
     }
-    key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+    known = Journal(journal, hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest())
+    if finished := len(known.rounds()):
+        reporter.say(f"{journal}: going on after {finished} rounds")
     with pinned_to(threads), reporter.bar(f"measuring {len(files)} models") as bar:
         return time_in_rounds(
             files,
@@ -96,6 +98,6 @@ def time_models(
             },
             repeats=repeats,
             seed=seed,
-            journal=Journal(journal, key),
+            journal=known,
             bar=bar,
         )

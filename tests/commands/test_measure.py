@@ -113,9 +113,10 @@ def test_a_killed_measurement_goes_on(capsys, tmp_path, monkeypatch):
     assert (status, out.exists()) == (130, False)
     assert "finished work is kept" in err
     assert (tmp_path / "table.csv.rounds").is_file()
-    status, text, _ = run(capsys, *given, "--json")
+    status, text, err = run(capsys, *given, "--json")
     assert status == 0
     assert len(written) == 3
+    assert "table.csv.rounds: going on after 2 rounds" in " ".join(err.split())
     measured = json.loads(text)["operations"][0]
     key = f"{measured['layers'][0]} {measured['precision']}"
     least = min(r[key] for r in written) - min(r["empty run"] for r in written)
